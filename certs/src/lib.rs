@@ -1,0 +1,1 @@
+//! Certificates as values: parsing, names, validity, key agreement.

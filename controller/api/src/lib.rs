@@ -1,0 +1,1 @@
+//! Typed user resources: Gateway API, Istio, core; and the manifest reader.

@@ -1,0 +1,1 @@
+//! Pure translation: resources in, configuration, statuses and findings out.

@@ -1,0 +1,42 @@
+//! The data plane's configuration language.
+//!
+//! The controller writes it and the gateway reads it: every fact the data
+//! plane needs is a field here with a documented meaning. Resources are flat;
+//! a child names its parent by key, and a key that names nothing is a runtime
+//! outcome, never a decoding error. Everything is `Clone + Eq + Serialize`,
+//! without floats and hash maps, so that equality means "nothing changed".
+//!
+//! Start at [`Resource`] and [`Delta`].
+
+mod cluster;
+mod delta;
+mod filter;
+mod hostname;
+mod key;
+mod listener;
+mod route;
+mod secret;
+mod source;
+
+pub use cluster::{
+    CircuitBreakers, Cluster, ClusterIdentity, Discovery, DnsHost, DnsMode, Endpoint,
+    EndpointHealth, EndpointIdentity, EndpointSet, LoadBalancing, OutlierDetection, Sni,
+    UpstreamProtocol, UpstreamTls, Verification,
+};
+pub use delta::{Delta, ListenerState, Rejection, Report, Resource, Severity};
+pub use filter::{
+    Filter, HeaderEdit, HeaderEdits, HeaderValue, HostRewrite, PathRewrite, UrlRewrite,
+};
+pub use hostname::{Hostname, InvalidHostname};
+pub use key::{ChainKey, ClusterKey, Key, ListenerKey, RouteKey, SecretKey};
+pub use listener::{
+    Alpn, AppProtocol, BindAddress, ChainMatch, FilterChain, HostRule, HttpOptions, Listener,
+    PathNormalization, Security, ServerHeader, TlsPolicy, TlsVersion, Transport,
+};
+pub use route::{
+    Action, Backoff, Dialect, DirectResponse, Failure, HeaderMatch, HttpMatch, PathMatch,
+    Precedence, QueryMatch, Redirect, RedirectPath, RedirectPort, RetryCondition, RetryPolicy,
+    Route, RouteKind, StringMatch, Target, Timeouts, WeightedTarget,
+};
+pub use secret::{Pem, PrivatePem, Secret, SecretMaterial};
+pub use source::SourceRef;
