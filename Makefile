@@ -1,0 +1,47 @@
+# `make help` lists the targets. Everything that is needed beyond Rust is installed on Debian when it is missing.
+
+CARGO ?= cargo
+
+.PHONY: help deps demo test check fmt-check lint layers doc length deny bench golden fmt
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps:
+	@.make/install
+
+demo: deps ## Build and run the demonstration: prints curl lines that work
+	$(CARGO) run --locked --profile quick -- demo
+
+test: deps ## All tests
+	$(CARGO) test --workspace --locked
+
+check: deps fmt-check length layers lint doc deny ## Everything else that must hold before a commit lands
+
+fmt: ## Format the sources
+	$(CARGO) fmt --all
+
+fmt-check:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+layers:
+	.make/layers
+
+# Without running doctests of dependencies: rustdoc itself is the check.
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+
+length:
+	.make/length
+
+deny:
+	.make/deny
+
+bench: deps ## Measure against nginx, HAProxy and Envoy
+	bench/run
+
+golden: deps ## Rewrite golden expectations, then review the diff
+	INSTA_UPDATE=always INSTA_FORCE_PASS=1 $(CARGO) test --workspace --locked golden
