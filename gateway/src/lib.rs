@@ -1,1 +1,26 @@
 //! The data plane: listeners, engine, routing, clusters.
+//!
+//! [`Gateway::start`] spawns one worker thread per core and one control thread;
+//! [`Gateway::apply`] takes configuration ([`gwanmun_ir::Delta`]), compiles it, binds what is new,
+//! publishes one [`Snapshot`] and reports. A request uses one snapshot from its first byte to its
+//! last.
+
+mod admin;
+mod cluster;
+mod compile;
+mod config;
+mod core;
+mod engine;
+mod explain;
+mod filter;
+mod gateway;
+mod http;
+mod listener;
+mod route;
+mod snapshot;
+mod telemetry;
+
+pub use admin::{AdminRequest, AdminResponse, ExtraAdmin};
+pub use config::{AccessLogMode, Config, Limits, Workload};
+pub use gateway::{Gateway, StartError};
+pub use snapshot::Snapshot;

@@ -1,0 +1,1 @@
+//! Explains which way a request would take, from the tables that serve traffic.
