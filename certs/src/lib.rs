@@ -1,1 +1,14 @@
 //! Certificates as values: parsing, names, validity, key agreement.
+//!
+//! Pure: no files, no sockets, no clock. Who asks about validity brings the time along.
+
+mod anchors;
+mod certificate;
+mod error;
+mod key_pair;
+mod pem;
+
+pub use anchors::Anchors;
+pub use certificate::{Certificate, San, Validity};
+pub use error::{CertError, Problem};
+pub use key_pair::KeyPair;
