@@ -1,4 +1,20 @@
-//! Clusters, endpoints and connections to them.
+//! Clusters, their endpoints, how one is chosen and how it is connected to.
+//!
+//! A [`Registry`] on the control thread turns IR clusters, endpoint sets and secrets into
+//! [`Cluster`]s. What a cluster learns at run time (health, load, counters) is keyed by its key and
+//! by endpoint address, so it survives every change of configuration.
 
-/// One cluster, living across snapshots while its identity is unchanged.
-pub(crate) struct Cluster;
+mod balance;
+mod breaker;
+mod connect;
+mod endpoint;
+mod io;
+mod registry;
+mod state;
+
+pub(crate) use breaker::{Guard, Overflow, Resource};
+pub(crate) use connect::{ConnectError, ConnectFailure, Connection, Protocol};
+pub(crate) use endpoint::{Endpoint, EndpointRef, NoHealthyEndpoint, Outcome};
+pub(crate) use io::UpstreamIo;
+pub(crate) use registry::{Changes, Clusters, Registry};
+pub(crate) use state::Cluster;

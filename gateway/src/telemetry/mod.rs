@@ -1,1 +1,14 @@
 //! Access log and metrics.
+//!
+//! Workers write to their own [`Shard`]: a buffer of log lines that a writer thread takes away,
+//! and counters that only they write. Nothing shared is written on the request path.
+
+mod exchange;
+mod flags;
+mod listener;
+mod shard;
+
+pub(crate) use exchange::{Exchange, HttpVersion};
+pub(crate) use flags::{Flag, ResponseFlags};
+pub(crate) use listener::ListenerStats;
+pub(crate) use shard::{Shard, Telemetry};

@@ -1,0 +1,157 @@
+//! Connecting to an endpoint, and why it failed in Envoy's words.
+
+use super::{Endpoint, Guard, UpstreamIo, breaker::Overflow, state::Cluster};
+use std::{borrow::Cow, io, net::SocketAddr};
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// An open connection to an endpoint.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The stream, TLS finished.
+    pub(crate) io: UpstreamIo,
+    /// What was agreed on.
+    pub(crate) protocol: Protocol,
+    /// Our end's address.
+    pub(crate) local: Option<SocketAddr>,
+    /// The cluster's TLS generation at the time of connecting; part of a pool's key.
+    pub(crate) tls_generation: u64,
+    /// Counts the connection against the circuit breaker; keep it as long as the stream.
+    pub(crate) guard: Guard,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{failure:?}: {transport}")]
+pub(crate) struct ConnectError {
+    /// The kind of failure.
+    pub(crate) failure: ConnectFailure,
+    /// The log's `UPSTREAM_TRANSPORT_FAILURE_REASON`, blanks already replaced; empty means `-`.
+    pub(crate) transport: Cow<'static, str>,
+}
+
+/// Kinds of [`ConnectError`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ConnectFailure {
+    /// Too many connections: `UO`, `overflow`.
+    Overflow,
+    /// The endpoint refused, could not be reached, or TLS failed: `UF`, `remote connection failure`.
+    Remote,
+    /// It took longer than the cluster's connect timeout, TLS included: `UF`,
+    /// `connection timeout`.
+    Timeout,
+}
+
+impl ConnectError {
+    /// The reset reason in the body of the answer: `remote connection failure`.
+    pub(crate) fn reset_reason(&self) -> &'static str {
+        match self.failure {
+            ConnectFailure::Overflow => "overflow",
+            ConnectFailure::Remote => "remote connection failure",
+            ConnectFailure::Timeout => "connection timeout",
+        }
+    }
+
+    /// What stands between the braces of `upstream_reset_before_response_started{…}`:
+    /// `remote_connection_failure|delayed_connect_error:_Connection_refused`.
+    pub(crate) fn details(&self) -> Cow<'static, str> {
+        let reason = match self.failure {
+            ConnectFailure::Overflow => "overflow",
+            ConnectFailure::Remote => "remote_connection_failure",
+            ConnectFailure::Timeout => "connection_timeout",
+        };
+        if self.transport.is_empty() {
+            Cow::Borrowed(reason)
+        } else {
+            Cow::Owned(format!("{reason}|{}", self.transport))
+        }
+    }
+
+    pub(super) fn timeout() -> Self {
+        Self {
+            failure: ConnectFailure::Timeout,
+            transport: Cow::Borrowed(""),
+        }
+    }
+
+    pub(super) fn io(error: &io::Error) -> Self {
+        let transport = match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                Cow::Borrowed("delayed_connect_error:_Connection_refused")
+            }
+            _ => Cow::Owned(format!("delayed_connect_error:_{}", underscored(error))),
+        };
+        Self {
+            failure: ConnectFailure::Remote,
+            transport,
+        }
+    }
+
+    pub(super) fn tls(reason: &str) -> Self {
+        Self {
+            failure: ConnectFailure::Remote,
+            transport: Cow::Owned(format!(
+                "TLS_error:|{}:TLS_error_end",
+                reason.replace(char::is_whitespace, "_")
+            )),
+        }
+    }
+}
+
+impl From<Overflow> for ConnectError {
+    fn from(_: Overflow) -> Self {
+        Self {
+            failure: ConnectFailure::Overflow,
+            transport: Cow::Borrowed(""),
+        }
+    }
+}
+
+/// The system's text for `error` without its number, blanks as `_`.
+fn underscored(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.replace(char::is_whitespace, "_")
+}
+
+impl Cluster {
+    /// Opens a connection to `endpoint`, TLS included, within the cluster's connect timeout.
+    ///
+    /// `host` is the request's host after rewriting, without port: the server name where the
+    /// cluster takes it from the request. `protocol` is what the caller is going to speak
+    /// ([`Cluster::protocol_for`]).
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]; a cluster whose TLS material is missing or unusable fails always, it
+    /// never falls back to plaintext.
+    pub(crate) async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        host: &str,
+        protocol: Protocol,
+    ) -> Result<Connection, ConnectError> {
+        let guard = self.admit(super::Resource::Connections)?;
+        let _ = host;
+        let connecting = tokio::net::TcpStream::connect(endpoint.address);
+        let stream = tokio::time::timeout(self.connect_timeout, connecting)
+            .await
+            .map_err(|_elapsed| ConnectError::timeout())?
+            .map_err(|error| ConnectError::io(&error))?;
+        let local = stream.local_addr().ok();
+        Ok(Connection {
+            io: UpstreamIo::Plain(stream),
+            protocol,
+            local,
+            tls_generation: self.tls_generation,
+            guard,
+        })
+    }
+}
