@@ -1,1 +1,36 @@
 //! Pure translation: resources in, configuration, statuses and findings out.
+//!
+//! [`translate_all`] turns a [`Store`] of objects into a [`Translation`]. It is pure, total and
+//! deterministic: a mistake in one object becomes a status and a [`Finding`] and degrades that
+//! object alone. Configuration and status come from one decision in one function.
+//!
+//! Each API has its own module that writes into one [`Sink`]; both resolve their backends through
+//! [`backend`], so that one backend port is one cluster.
+
+mod backend;
+mod finding;
+mod gateway_api;
+mod istio;
+mod names;
+mod options;
+mod output;
+mod store;
+
+pub use finding::{Code, Finding, Severity};
+pub use options::{Compat, InvalidCompat, Options};
+pub use output::{
+    Address, AncestorStatus, Condition, ConditionStatus, FeatureName, ListenerStatus,
+    ParentReference, ParentStatus, RouteGroupKind, Status, Translation,
+};
+pub use store::{Ref, Store};
+
+use output::Sink;
+
+/// Translates everything.
+pub fn translate_all(store: &Store, options: &Options) -> Translation {
+    let mut sink = Sink::default();
+    finding::unknown_fields(store, &mut sink);
+    gateway_api::translate(store, options, &mut sink);
+    istio::translate(store, options, &mut sink);
+    sink.finish()
+}

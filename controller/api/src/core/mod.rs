@@ -1,0 +1,208 @@
+//! Core kinds, as far as they are used.
+
+use crate::IntOrString;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A `Service`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Service {
+    /// The specification.
+    pub spec: ServiceSpec,
+}
+
+/// Specification of a [`Service`].
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceSpec {
+    /// `ClusterIP` (also when empty), `NodePort`, `LoadBalancer` or `ExternalName`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Labels of its pods; empty means endpoints are written by hand.
+    pub selector: BTreeMap<String, String>,
+    /// Ports.
+    pub ports: Vec<ServicePort>,
+    /// Virtual address; `None` makes it headless.
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: String,
+    /// Virtual addresses of both families.
+    #[serde(rename = "clusterIPs")]
+    pub cluster_ips: Vec<String>,
+    /// DNS name that the type `ExternalName` stands for.
+    pub external_name: String,
+    /// Whether endpoints that are not ready count.
+    pub publish_not_ready_addresses: bool,
+}
+
+/// A port of a [`Service`].
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServicePort {
+    /// Name; may be empty when it is the only one.
+    pub name: String,
+    /// `TCP` (also when empty), `UDP` or `SCTP`.
+    pub protocol: String,
+    /// Application protocol, e.g. `kubernetes.io/h2c`.
+    pub app_protocol: Option<String>,
+    /// Port of the virtual address.
+    pub port: u16,
+    /// Port of the endpoints; absent means `port`.
+    pub target_port: Option<IntOrString>,
+    /// Port on every node.
+    pub node_port: Option<u16>,
+}
+
+/// An `EndpointSlice`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EndpointSlice {
+    /// `IPv4`, `IPv6` or `FQDN`.
+    pub address_type: String,
+    /// Endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// Ports of every endpoint.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// One of an [`EndpointSlice`]'s endpoints.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Endpoint {
+    /// Addresses; all of them lead to the same pod.
+    pub addresses: Vec<String>,
+    /// State.
+    pub conditions: EndpointConditions,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// Node it runs on.
+    pub node_name: Option<String>,
+    /// Zone it runs in.
+    pub zone: Option<String>,
+    /// The pod.
+    pub target_ref: Option<ObjectReference>,
+    /// Hints for topology-aware routing; not used.
+    pub hints: serde_json::Value,
+    /// Topology of the beta version; not used.
+    pub deprecated_topology: BTreeMap<String, String>,
+}
+
+/// State of an [`Endpoint`].
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EndpointConditions {
+    /// Absent means ready.
+    pub ready: Option<bool>,
+    /// Absent means the same as `ready`.
+    pub serving: Option<bool>,
+    /// Absent means no.
+    pub terminating: Option<bool>,
+}
+
+/// A port of an [`EndpointSlice`].
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EndpointPort {
+    /// Name of the Service's port.
+    pub name: String,
+    /// `TCP` (also when empty), `UDP` or `SCTP`.
+    pub protocol: String,
+    /// Port number.
+    pub port: Option<u16>,
+    /// Application protocol.
+    pub app_protocol: Option<String>,
+}
+
+/// A reference to an object.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectReference {
+    /// Group and version.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Identity.
+    pub uid: String,
+    /// Version.
+    pub resource_version: String,
+    /// Part of the object.
+    pub field_path: String,
+}
+
+/// A `Secret`.
+#[derive(Clone, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Secret {
+    /// `kubernetes.io/tls`, `Opaque`, ….
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Base64 values.
+    pub data: BTreeMap<String, String>,
+    /// Plain values, which win over `data`.
+    pub string_data: BTreeMap<String, String>,
+    /// Whether changes are refused.
+    pub immutable: Option<bool>,
+}
+
+/// A `ConfigMap`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigMap {
+    /// Text values.
+    pub data: BTreeMap<String, String>,
+    /// Base64 values.
+    pub binary_data: BTreeMap<String, String>,
+    /// Whether changes are refused.
+    pub immutable: Option<bool>,
+}
+
+/// A `Namespace`; only its labels are used.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Namespace {
+    /// The specification; not used.
+    pub spec: serde_json::Value,
+}
+
+/// A `Pod`, as far as it identifies endpoints.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pod {
+    /// The specification; not used.
+    pub spec: serde_json::Value,
+}
+
+impl Secret {
+    /// The value of a key, decoded.
+    ///
+    /// # Errors
+    /// `None` inside when the key is absent; the error's text when it is not base64.
+    pub fn value(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
+        use base64::Engine;
+        if let Some(text) = self.string_data.get(key) {
+            return Ok(Some(text.clone().into_bytes()));
+        }
+        let Some(text) = self.data.get(key) else {
+            return Ok(None);
+        };
+        let text: String = text.split_ascii_whitespace().collect();
+        base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map(Some)
+            .map_err(|error| format!("data[{key}] is not base64: {error}"))
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys: Vec<&String> = self.data.keys().chain(self.string_data.keys()).collect();
+        f.debug_struct("Secret")
+            .field("type", &self.type_)
+            .field("keys", &keys)
+            .finish()
+    }
+}

@@ -1,0 +1,182 @@
+//! The objects, by key, with the indexes translation asks for.
+
+use gwanmun_api::{Body, Kind, Object, ObjectKey, Typed, core};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+    sync::Arc,
+};
+
+/// The objects, by key. Iteration is always in key order.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    objects: BTreeMap<ObjectKey, Arc<Object>>,
+    /// (namespace, Service name) → names of its EndpointSlices.
+    slices: BTreeMap<(String, String), BTreeSet<String>>,
+}
+
+/// An object together with its typed content, to which it dereferences.
+#[derive(Debug)]
+pub struct Ref<'a, T> {
+    /// The object.
+    pub object: &'a Arc<Object>,
+    /// Its content.
+    pub content: &'a T,
+}
+
+impl<T> Clone for Ref<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Ref<'_, T> {}
+
+impl<T> Deref for Ref<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.content
+    }
+}
+
+impl<T> Ref<'_, T> {
+    /// The object's key.
+    pub fn key(&self) -> ObjectKey {
+        self.object.key()
+    }
+
+    /// The object's namespace.
+    pub fn namespace(&self) -> &str {
+        &self.object.meta.namespace
+    }
+
+    /// The object's name.
+    pub fn name(&self) -> &str {
+        &self.object.meta.name
+    }
+}
+
+/// The label that ties an EndpointSlice to its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+impl Store {
+    /// Adds or replaces an object.
+    pub fn apply(&mut self, object: Object) {
+        let key = object.key();
+        self.delete(&key);
+        if let Some(owner) = slice_owner(&object) {
+            self.slices
+                .entry(owner)
+                .or_default()
+                .insert(key.name.clone());
+        }
+        self.objects.insert(key, Arc::new(object));
+    }
+
+    /// Removes an object, if it is there.
+    pub fn delete(&mut self, key: &ObjectKey) {
+        let Some(old) = self.objects.remove(key) else {
+            return;
+        };
+        if let Some(owner) = slice_owner(&old)
+            && let Some(names) = self.slices.get_mut(&owner)
+        {
+            names.remove(&key.name);
+            if names.is_empty() {
+                self.slices.remove(&owner);
+            }
+        }
+    }
+
+    /// The object of this key.
+    pub fn object(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
+        self.objects.get(key)
+    }
+
+    /// Every object, in key order.
+    pub fn objects(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<Object>)> {
+        self.objects.iter()
+    }
+
+    /// The object of kind `T` with this name; the namespace is ignored for cluster-scoped kinds.
+    pub fn get<T: Typed>(&self, namespace: &str, name: &str) -> Option<Ref<'_, T>> {
+        let object = self
+            .objects
+            .get(&ObjectKey::new(T::KIND, namespace, name))?;
+        let content = object.typed()?;
+        Some(Ref { object, content })
+    }
+
+    /// The objects of a kind, by namespace and name.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects
+            .range(ObjectKey::new(kind, "", "")..)
+            .take_while(move |(key, _)| key.kind == kind)
+            .map(|(_, object)| object)
+    }
+
+    /// The objects of kind `T`, by namespace and name.
+    pub fn all<T: Typed>(&self) -> impl Iterator<Item = Ref<'_, T>> {
+        self.of_kind(T::KIND).filter_map(|object| {
+            let content = object.typed()?;
+            Some(Ref { object, content })
+        })
+    }
+
+    /// The objects of kind `T` in a namespace, by name.
+    pub fn in_namespace<'a, T: Typed>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = Ref<'a, T>> {
+        self.objects
+            .range(ObjectKey::new(T::KIND, namespace, "")..)
+            .take_while(move |(key, _)| key.kind == T::KIND && key.namespace == namespace)
+            .filter_map(|(_, object)| {
+                let content = object.typed()?;
+                Some(Ref { object, content })
+            })
+    }
+
+    /// The objects of kind `T`, oldest first ([`Object::cmp_age`]).
+    pub fn by_age<T: Typed>(&self) -> Vec<Ref<'_, T>> {
+        let mut all: Vec<Ref<'_, T>> = self.all().collect();
+        all.sort_by(|a, b| a.object.cmp_age(b.object));
+        all
+    }
+
+    /// The EndpointSlices of a Service, by name.
+    pub fn endpoint_slices<'a>(
+        &'a self,
+        namespace: &'a str,
+        service: &'a str,
+    ) -> impl Iterator<Item = Ref<'a, core::EndpointSlice>> {
+        self.slices
+            .get(&(namespace.to_owned(), service.to_owned()))
+            .into_iter()
+            .flatten()
+            .filter_map(move |name| self.get(namespace, name))
+    }
+
+    /// Labels of a namespace: those of its object, and always `kubernetes.io/metadata.name`.
+    pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        let mut labels = self
+            .get::<core::Namespace>("", namespace)
+            .map(|found| found.object.meta.labels.clone())
+            .unwrap_or_default();
+        labels.insert(
+            "kubernetes.io/metadata.name".to_owned(),
+            namespace.to_owned(),
+        );
+        labels
+    }
+}
+
+/// The Service an EndpointSlice belongs to.
+fn slice_owner(object: &Object) -> Option<(String, String)> {
+    let Body::EndpointSlice(_) = &object.body else {
+        return None;
+    };
+    let service = object.meta.labels.get(SERVICE_NAME)?;
+    Some((object.meta.namespace.clone(), service.clone()))
+}
