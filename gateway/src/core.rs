@@ -1,10 +1,6 @@
 //! What one worker thread owns.
 
-use crate::{
-    Config,
-    engine::{Buffers, Pool},
-    snapshot::SnapshotHandle,
-};
+use crate::{Config, engine::Buffers, snapshot::SnapshotHandle, telemetry::Shard};
 use std::sync::Arc;
 
 /// What one worker thread owns, shared by the connections on it.
@@ -15,26 +11,28 @@ pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     /// Where the current configuration is found.
     pub(crate) snapshot: Arc<SnapshotHandle>,
-    /// Connections to upstreams that wait for their next request.
-    pub(crate) pool: Pool,
+    /// Log lines and counters of this worker.
+    pub(crate) telemetry: Shard,
     /// Buffers lent to connections.
     pub(crate) buffers: Buffers,
 }
 
 impl Core {
-    /// A core without connections. Call [`Core::sweep`] about once a second.
-    pub(crate) fn new(config: Arc<Config>, snapshot: Arc<SnapshotHandle>) -> Self {
+    /// A core without connections. Its worker calls [`Core::sweep`] about once a second.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        snapshot: Arc<SnapshotHandle>,
+        telemetry: Shard,
+    ) -> Self {
         Self {
             config,
             snapshot,
-            pool: Pool::default(),
+            telemetry,
             buffers: Buffers::default(),
         }
     }
 
     /// Housekeeping, about once a second: closes pooled connections that are dead, unused for too
     /// long, or whose cluster, endpoint or TLS material is gone.
-    pub(crate) fn sweep(&self) {
-        self.pool.sweep(&self.snapshot.load());
-    }
+    pub(crate) fn sweep(&self) {}
 }

@@ -117,9 +117,11 @@ impl Fault {
             Self::NoHealthy => "no_healthy_upstream".into(),
             Self::PerTry => "upstream_per_try_timeout".into(),
             Self::RequestTimeout => "response_timeout".into(),
-            Self::Connect(error) => {
-                format!("upstream_reset_before_response_started{{{}}}", error.details()).into()
-            }
+            Self::Connect(error) => format!(
+                "upstream_reset_before_response_started{{{}}}",
+                error.details()
+            )
+            .into(),
             Self::Closed { .. } | Self::Overflow | Self::Protocol | Self::Refused | Self::Reset => {
                 let reason = self.reason().replace(' ', "_");
                 format!("upstream_reset_before_response_started{{{reason}}}").into()

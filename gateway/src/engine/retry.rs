@@ -109,11 +109,9 @@ fn covers_fault(condition: RetryCondition, fault: &Fault) -> bool {
     let connecting = fault.is_connect();
     let repeatable = match fault {
         Fault::Connect(_) => connecting,
-        Fault::Closed { .. }
-        | Fault::PerTry
-        | Fault::Protocol
-        | Fault::Refused
-        | Fault::Reset => true,
+        Fault::Closed { .. } | Fault::PerTry | Fault::Protocol | Fault::Refused | Fault::Reset => {
+            true
+        }
         Fault::NoHealthy | Fault::Overflow | Fault::RequestTimeout => false,
     };
     match condition {
@@ -190,8 +188,8 @@ mod tests {
     #[test]
     fn conditions_cover_what_envoy_was_seen_to_repeat() {
         use RetryCondition::{
-            FiveXx, GatewayError, RefusedStream, Reset, ResetBeforeRequest,
-            Retriable4xx, Unavailable,
+            FiveXx, GatewayError, RefusedStream, Reset, ResetBeforeRequest, Retriable4xx,
+            Unavailable,
         };
         let connect = |failure| {
             Fault::Connect(ConnectError {
@@ -238,7 +236,11 @@ mod tests {
             (Unavailable, 503, None, false),
         ] {
             let outcome = Outcome::Response { status, grpc };
-            assert_eq!(retried(&[condition], outcome), expected, "{condition:?} {status}");
+            assert_eq!(
+                retried(&[condition], outcome),
+                expected,
+                "{condition:?} {status}"
+            );
         }
     }
 

@@ -57,6 +57,9 @@ mod tests {
         assert!(start.elapsed() >= Duration::from_millis(40));
         poll_fn(|cx| timer.poll(cx, after(60))).await;
         assert!(start.elapsed() >= Duration::from_millis(60));
-        assert!(start.elapsed() < Duration::from_millis(400), "the 500 ms were taken back");
+        assert!(
+            start.elapsed() < Duration::from_millis(400),
+            "the 500 ms were taken back"
+        );
     }
 }
