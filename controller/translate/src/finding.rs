@@ -131,6 +131,31 @@ codes! {
     /// A destination port that is not given where the host has several
     /// (`VirtualServiceDestinationPortSelectorRequired`).
     DestinationPortRequired = "IST0112",
+    /// Nothing here is meant by a selector (`NoMatchingWorkloadsFound`).
+    NoMatchingWorkloads = "IST0127",
+    /// Upstream TLS without verification of the server, for a whole host
+    /// (`NoServerCertificateVerificationDestinationLevel`).
+    NoServerVerification = "IST0128",
+    /// Upstream TLS without verification of the server, for a port
+    /// (`NoServerCertificateVerificationPortLevel`).
+    NoServerVerificationOnPort = "IST0129",
+    /// Several Gateways use the same certificate, so that clients reuse connections between them
+    /// (`GatewayDuplicateCertificate`).
+    DuplicateCertificate = "IST0138",
+    /// Rules that a gateway never executes (`VirtualServiceIngressNoEffect`-like).
+    NoEffectOnGateway = "IST0140",
+    /// A Secret of a Gateway that holds no usable certificate (`InvalidGatewayCredential`).
+    InvalidGatewayCredential = "IST0161",
+    /// A VirtualService that names the internal Gateway made from a Gateway API one
+    /// (`InternalGatewayReference`).
+    InternalGatewayReference = "IST0165",
+    /// A subset that no DestinationRule defines, or that selects nothing
+    /// (`DestinationRuleSubsetNotSelectPods`).
+    SubsetNotFound = "IST0173",
+    /// A DestinationRule for a host that does not exist (`UnknownDestinationRuleHost`).
+    UnknownDestinationRuleHost = "IST0174",
+    /// ServiceEntries or Services that disagree about a port's protocol.
+    ProtocolConflict = "IST0177",
 }
 
 impl fmt::Display for Code {

@@ -46,6 +46,16 @@ impl Sink {
         self.findings.insert(finding);
     }
 
+    /// The findings about an object so far.
+    pub(crate) fn findings_about<'a>(
+        &'a self,
+        object: &'a ObjectKey,
+    ) -> impl Iterator<Item = &'a Finding> {
+        self.findings
+            .iter()
+            .filter(move |finding| finding.object == *object)
+    }
+
     /// Everything written so far.
     pub(crate) fn finish(self) -> Translation {
         Translation {
