@@ -23,6 +23,7 @@ pub mod gateway_api;
 pub mod istio;
 pub mod manifest;
 
+mod decode;
 mod kind;
 mod meta;
 mod object;

@@ -1,7 +1,7 @@
 //! Kubernetes object metadata.
 
 use crate::Kind;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use std::collections::BTreeMap;
 
 /// The parts of `metadata` that are used.
@@ -62,6 +62,13 @@ pub(crate) struct RawMeta {
     uid: String,
     resource_version: String,
     owner_references: Vec<OwnerReference>,
+    // Known, and of no use here.
+    generate_name: IgnoredAny,
+    deletion_grace_period_seconds: IgnoredAny,
+    self_link: IgnoredAny,
+    finalizers: IgnoredAny,
+    managed_fields: IgnoredAny,
+    cluster_name: IgnoredAny,
 }
 
 impl Meta {

@@ -1,6 +1,10 @@
 //! One object: metadata, typed content, and where it was written.
 
-use crate::{Body, Kind, Meta, Typed, meta::RawMeta};
+use crate::{
+    Body, Kind, Meta, Typed,
+    decode::{Decoder, Notes},
+    meta::RawMeta,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{cmp::Ordering, collections::BTreeMap, fmt, sync::Arc};
@@ -146,17 +150,19 @@ impl Object {
         let metadata = fields
             .shift_remove("metadata")
             .unwrap_or_else(|| Value::Object(Map::new()));
-        let raw =
-            RawMeta::deserialize(metadata).map_err(|error| fail("metadata", error.to_string()))?;
-        let body = Body::deserialize(kind, Value::Object(fields))
-            .map_err(|error| fail("", error.to_string()))?;
+        let notes = Notes::default();
+        let at = |error: &serde_json::Error| fail(&notes.failed_at(), plain(&error.to_string()));
+        let raw = RawMeta::deserialize(Decoder::new(metadata, "metadata", &notes))
+            .map_err(|error| at(&error))?;
+        let body = Body::deserialize(kind, Decoder::new(Value::Object(fields), "", &notes))
+            .map_err(|error| at(&error))?;
         let meta = Meta::from_raw(raw, kind).map_err(|(field, message)| fail(&field, message))?;
         Ok(Self {
             meta,
             body,
             origin,
             order: 0,
-            unknown_fields: Vec::new(),
+            unknown_fields: notes.into_unknown(),
         })
     }
 
@@ -216,6 +222,9 @@ fn identify(value: &Value) -> Result<(Kind, String), ParseError> {
             message,
         })
     };
+    if !value.is_object() {
+        return fail("", "not a Kubernetes object".to_owned());
+    }
     if kind_text.is_empty() {
         return fail("kind", "`kind` is missing".to_owned());
     }
@@ -232,6 +241,27 @@ fn identify(value: &Value) -> Result<(Kind, String), ParseError> {
             format!("kind `{kind_text}` of `{api_version}` is not known"),
         ),
     }
+}
+
+/// The deserialiser's message in the words of YAML.
+fn plain(message: &str) -> String {
+    [
+        ("a sequence", "a list"),
+        ("invalid type: sequence", "invalid type: list"),
+        ("a map", "an object"),
+        ("struct ", "an object: "),
+        ("invalid type: map", "invalid type: object"),
+        ("expected unit", "expected nothing"),
+        ("expected u16", "expected a whole number from 0 to 65535"),
+        ("expected u32", "expected a whole number of 0 or more"),
+        ("expected u64", "expected a whole number of 0 or more"),
+        ("expected i32", "expected a whole number"),
+        ("expected i64", "expected a whole number"),
+    ]
+    .into_iter()
+    .fold(message.to_owned(), |text, (from, to)| {
+        text.replace(from, to)
+    })
 }
 
 /// Removes every `null` field: Kubernetes reads it as unset.

@@ -71,6 +71,20 @@ impl Finding {
     }
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.severity, self.code, self.object)?;
+        if !self.field.is_empty() {
+            write!(f, " {}", self.field)?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some((file, line)) = &self.file_line {
+            write!(f, " ({file}:{line})")?;
+        }
+        Ok(())
+    }
+}
+
 macro_rules! codes {
     ($( $(#[$doc:meta])* $variant:ident = $text:literal, )*) => {
         /// What a [`Finding`] is. `IST…` are the codes of [Istio's analyzers], `GWM…` our own.
