@@ -1,7 +1,8 @@
 //! Connecting to an endpoint, and why it failed in Envoy's words.
 
-use super::{Endpoint, Guard, UpstreamIo, breaker::Overflow, state::Cluster};
+use super::{Endpoint, Guard, Resource, UpstreamIo, breaker::Overflow, state::Cluster};
 use std::{borrow::Cow, io, net::SocketAddr};
+use tokio::net::TcpStream;
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -82,11 +83,10 @@ impl ConnectError {
     }
 
     pub(super) fn io(error: &io::Error) -> Self {
-        let transport = match error.kind() {
-            io::ErrorKind::ConnectionRefused => {
-                Cow::Borrowed("delayed_connect_error:_Connection_refused")
-            }
-            _ => Cow::Owned(format!("delayed_connect_error:_{}", underscored(error))),
+        let transport = if error.kind() == io::ErrorKind::ConnectionRefused {
+            Cow::Borrowed("delayed_connect_error:_Connection_refused")
+        } else {
+            Cow::Owned(format!("delayed_connect_error:_{}", underscored(error)))
         };
         Self {
             failure: ConnectFailure::Remote,
@@ -138,20 +138,80 @@ impl Cluster {
         host: &str,
         protocol: Protocol,
     ) -> Result<Connection, ConnectError> {
-        let guard = self.admit(super::Resource::Connections)?;
-        let _ = host;
-        let connecting = tokio::net::TcpStream::connect(endpoint.address);
-        let stream = tokio::time::timeout(self.connect_timeout, connecting)
-            .await
-            .map_err(|_elapsed| ConnectError::timeout())?
-            .map_err(|error| ConnectError::io(&error))?;
-        let local = stream.local_addr().ok();
+        let stats = &self.state.stats;
+        let guard = self
+            .admit(Resource::Connections)
+            .inspect_err(|_overflow| stats.cx_overflow.inc())?;
+        let opening = self.open(endpoint.address, host, protocol);
+        let opened = tokio::time::timeout(self.connect_timeout, opening).await;
+        let io = match opened {
+            Ok(Ok(io)) => io,
+            Ok(Err(error)) => {
+                stats.cx_connect_fail.inc();
+                return Err(error);
+            }
+            Err(_elapsed) => {
+                stats.cx_connect_fail.inc();
+                stats.cx_connect_timeout.inc();
+                return Err(ConnectError::timeout());
+            }
+        };
+        stats.cx_total.inc();
+        match protocol {
+            Protocol::Http1 => stats.cx_http1_total.inc(),
+            Protocol::Http2 => stats.cx_http2_total.inc(),
+        }
         Ok(Connection {
-            io: UpstreamIo::Plain(stream),
+            local: io.local_addr(),
+            io,
             protocol,
-            local,
             tls_generation: self.tls_generation,
             guard,
         })
+    }
+
+    async fn open(
+        &self,
+        address: SocketAddr,
+        host: &str,
+        protocol: Protocol,
+    ) -> Result<UpstreamIo, ConnectError> {
+        let tls = match &self.tls {
+            None => None,
+            Some(tls) => {
+                let connector = tls.connector(protocol).map_err(ConnectError::tls)?;
+                let name = tls.server_name(host);
+                Some((
+                    connector,
+                    name.map_err(|reason| ConnectError::tls(&reason))?,
+                ))
+            }
+        };
+        let stream = TcpStream::connect(address)
+            .await
+            .map_err(|error| ConnectError::io(&error))?;
+        // Fails only on a socket that is already gone, which the first write tells.
+        let _ = stream.set_nodelay(true);
+        match tls {
+            None => Ok(UpstreamIo::Plain(stream)),
+            Some((connector, name)) => match connector.connect(name, stream).await {
+                Ok(stream) => Ok(UpstreamIo::Tls(Box::new(stream))),
+                Err(error) => Err(self.handshake_error(&error)),
+            },
+        }
+    }
+
+    fn handshake_error(&self, error: &io::Error) -> ConnectError {
+        let inner = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match inner {
+            Some(rustls::Error::InvalidCertificate(reason)) => {
+                self.state.stats.ssl_fail_verify_error.inc();
+                ConnectError::tls(&format!("CERTIFICATE_VERIFY_FAILED:{reason}"))
+            }
+            Some(error) => ConnectError::tls(&error.to_string()),
+            None => ConnectError::tls(&underscored(error)),
+        }
     }
 }

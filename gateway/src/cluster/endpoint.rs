@@ -1,12 +1,13 @@
 //! One endpoint and what is known about it.
 
+use super::outlier;
 use gwanmun_ir::EndpointIdentity;
 use std::{
     net::SocketAddr,
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
 };
 
@@ -18,7 +19,7 @@ pub(crate) struct Endpoint {
     /// The address as the access log writes it.
     pub(crate) text: Box<str>,
     /// What metrics say about it.
-    pub(crate) identity: EndpointIdentity,
+    pub(crate) identity: Arc<EndpointIdentity>,
     /// What was learnt about the address; survives changes of configuration.
     pub(crate) state: Arc<EndpointState>,
 }
@@ -28,12 +29,33 @@ pub(crate) struct Endpoint {
 pub(crate) struct EndpointState {
     /// Requests in flight.
     pub(crate) active: AtomicU32,
-    /// Whether outlier detection has taken it out of service.
-    pub(crate) ejected: AtomicBool,
-    /// 5xx answers and failures since the last success.
-    pub(crate) consecutive_5xx: AtomicU32,
-    /// 502, 503, 504 and failures since the last success.
-    pub(crate) consecutive_gateway: AtomicU32,
+    /// What outlier detection knows.
+    pub(crate) outlier: outlier::Counters,
+}
+
+impl Endpoint {
+    /// An endpoint with what was learnt about its address before.
+    pub(crate) fn new(
+        address: SocketAddr,
+        identity: Arc<EndpointIdentity>,
+        state: Arc<EndpointState>,
+    ) -> Self {
+        Self {
+            address,
+            text: address.to_string().into(),
+            identity,
+            state,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(port: u16) -> Self {
+        Self::new(
+            SocketAddr::from(([127, 0, 0, 1], port)),
+            Arc::default(),
+            Arc::default(),
+        )
+    }
 }
 
 /// A chosen endpoint; counts as one request in flight until it is dropped.
@@ -75,7 +97,7 @@ pub(crate) struct NoHealthyEndpoint;
 /// How one try ended, for outlier detection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// The endpoint answered with this HTTP status (a gRPC status counts by its HTTP one).
+    /// The endpoint answered with this HTTP status (a gRPC answer counts by its HTTP status).
     Answered(u16),
     /// No answer: connect failure, reset, time-out, protocol error.
     Failed,

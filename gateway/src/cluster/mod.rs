@@ -7,10 +7,16 @@
 mod balance;
 mod breaker;
 mod connect;
+mod dns;
 mod endpoint;
 mod io;
+mod outlier;
 mod registry;
 mod state;
+mod stats;
+mod tasks;
+mod tls;
+mod verify;
 
 pub(crate) use breaker::{Guard, Overflow, Resource};
 pub(crate) use connect::{ConnectError, ConnectFailure, Connection, Protocol};

@@ -2,15 +2,20 @@
 
 use super::{
     Endpoint, EndpointRef, Guard, NoHealthyEndpoint, Outcome, Overflow, Protocol, Resource,
-    balance::Table, breaker,
+    balance::{Member, Table},
+    breaker, outlier,
+    stats::Stats,
+    tls::ClientTls,
 };
 use arc_swap::ArcSwap;
-use gwanmun_ir::{Cluster as Config, UpstreamProtocol};
+use gwanmun_ir::{Cluster as Config, Sni, UpstreamProtocol};
+use parking_lot::Mutex;
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// One cluster. Replaced when its configuration changes, sharing [`State`] with its predecessor.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub(crate) struct Cluster {
     pub(crate) idle_timeout: Duration,
     /// Requests after which a connection is closed.
     pub(crate) max_requests_per_connection: Option<u32>,
+    /// TLS towards the endpoints.
+    pub(super) tls: Option<Arc<ClientTls>>,
     /// What survives changes of configuration.
     pub(crate) state: Arc<State>,
 }
@@ -38,12 +45,39 @@ pub(crate) struct Cluster {
 /// What a cluster learns at run time; lives as long as the cluster's key.
 #[derive(Debug)]
 pub(crate) struct State {
+    /// Unique in the process.
+    pub(crate) id: u64,
+    /// The endpoints.
     pub(super) table: ArcSwap<Table>,
+    /// Units taken from the circuit breakers.
     pub(super) usage: breaker::Usage,
-    pub(super) position: AtomicU64,
+    /// Counters of connections and requests.
+    pub(crate) stats: Stats,
+    position: AtomicU64,
+    detector: Mutex<outlier::Detector>,
+    /// Whether names are still waiting for their first answer.
+    warming: watch::Sender<bool>,
 }
 
 impl Cluster {
+    /// A cluster of this configuration with the state of its predecessor, if any.
+    pub(super) fn new(config: Config, tls: Option<Arc<ClientTls>>, state: Arc<State>) -> Self {
+        Self {
+            name: Arc::from(config.name.as_str()),
+            id: state.id,
+            tls_generation: tls.as_ref().map_or(0, |tls| tls.generation),
+            connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+            idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+            max_requests_per_connection: config
+                .limits
+                .max_requests_per_connection
+                .filter(|&limit| limit > 0),
+            config: Arc::new(config),
+            tls,
+            state,
+        }
+    }
+
     /// Chooses an endpoint, avoiding `tried` as long as there is another.
     ///
     /// # Errors
@@ -58,10 +92,24 @@ impl Cluster {
             .ok_or(NoHealthyEndpoint)
     }
 
+    /// Waits until the names of the cluster have been resolved for the first time, at most for the
+    /// connect timeout; returns whether there was anything to wait for. To be asked when
+    /// [`Cluster::pick`] found nothing: then try once more.
+    pub(crate) async fn warmed(&self) -> bool {
+        let mut warming = self.state.warming.subscribe();
+        if !*warming.borrow_and_update() {
+            return false;
+        }
+        let waiting = warming.wait_for(|warming| !warming);
+        tokio::time::timeout(self.connect_timeout, waiting)
+            .await
+            .is_ok()
+    }
+
     /// Whether `address` is still one of the endpoints, whatever its health: connections to
     /// others are not put back into a pool.
     pub(crate) fn has(&self, address: SocketAddr) -> bool {
-        self.state.table.load().contains(address)
+        self.state.table.load().find(address).is_some()
     }
 
     /// Takes one unit of `resource` until the guard is dropped.
@@ -86,8 +134,8 @@ impl Cluster {
     /// one server name must not serve another. Empty where the name is fixed.
     pub(crate) fn pool_partition<'a>(&self, host: &'a str) -> &'a str {
         match self.config.tls.as_ref().map(|tls| &tls.sni) {
-            Some(gwanmun_ir::Sni::FromHost) => host,
-            Some(gwanmun_ir::Sni::Name(_)) | None => "",
+            Some(Sni::FromHost) => host,
+            Some(Sni::Name(_)) | None => "",
         }
     }
 
@@ -98,6 +146,101 @@ impl Cluster {
 
     /// Tells outlier detection how a try on `endpoint` ended. Call it once per try.
     pub(crate) fn report(&self, endpoint: &Endpoint, outcome: Outcome) {
-        let _ = (endpoint, outcome);
+        let Some(settings) = &self.config.outlier else {
+            return;
+        };
+        let counters = &endpoint.state.outlier;
+        if counters.count(settings, outcome) {
+            let endpoints = self.state.table.load().members().len();
+            let ejected = self.state.detector.lock().eject(
+                settings,
+                (endpoint.address, counters),
+                endpoints,
+                Instant::now(),
+            );
+            if ejected {
+                tracing::info!(
+                    cluster = %self.name,
+                    endpoint = %endpoint.text,
+                    "endpoint ejected by outlier detection"
+                );
+            }
+        }
+    }
+}
+
+impl State {
+    /// No endpoint yet.
+    pub(super) fn new(id: u64) -> Self {
+        Self {
+            id,
+            table: ArcSwap::default(),
+            usage: breaker::Usage::default(),
+            stats: Stats::default(),
+            position: AtomicU64::new(fastrand::u64(..1 << 32)),
+            detector: Mutex::default(),
+            warming: watch::Sender::new(false),
+        }
+    }
+
+    /// Replaces the endpoints; what was learnt about an address that stays is kept.
+    pub(super) fn set_endpoints(&self, endpoints: &[gwanmun_ir::Endpoint]) {
+        let old = self.table.load();
+        let members = endpoints
+            .iter()
+            .map(|new| Member {
+                endpoint: match old.find(new.address).map(|member| &member.endpoint) {
+                    Some(known) if *known.identity == new.identity => Arc::clone(known),
+                    Some(known) => Arc::new(Endpoint::new(
+                        new.address,
+                        Arc::new(new.identity.clone()),
+                        Arc::clone(&known.state),
+                    )),
+                    None => Arc::new(Endpoint::new(
+                        new.address,
+                        Arc::new(new.identity.clone()),
+                        Arc::default(),
+                    )),
+                },
+                weight: new.weight,
+                health: new.health,
+            })
+            .collect();
+        self.table.store(Arc::new(Table::new(members)));
+    }
+
+    /// Whether names are still waiting for their first answer.
+    pub(super) fn set_warming(&self, warming: bool) {
+        self.warming.send_replace(warming);
+    }
+
+    /// The endpoints, by address.
+    pub(crate) fn endpoints(&self) -> Vec<Member> {
+        self.table.load().members().to_vec()
+    }
+
+    /// How much of each circuit breaker is in use.
+    pub(crate) fn usage(&self) -> &breaker::Usage {
+        &self.usage
+    }
+
+    /// Ejections: now, ever, and forbidden by the largest share.
+    pub(crate) fn ejections(&self) -> (usize, u64, u64) {
+        let detector = self.detector.lock();
+        (detector.active(), detector.total, detector.overflow)
+    }
+
+    /// Brings ejected endpoints back whose time is over; all, without `settings`.
+    pub(super) fn sweep(&self, settings: Option<&gwanmun_ir::OutlierDetection>, now: Instant) {
+        let table = self.table.load();
+        let find = |address| {
+            let member = table.find(address)?;
+            Some(&member.endpoint.state.outlier)
+        };
+        let mut detector = self.detector.lock();
+        match settings {
+            Some(settings) => detector.sweep(settings, find, now),
+            None => detector.clear(find),
+        }
     }
 }

@@ -1,0 +1,215 @@
+//! Names of endpoints, resolved again and again.
+//!
+//! Each name is asked for by one task, however many clusters use it. What an answer or a failure
+//! means is decided by [`refresh`], which knows neither sockets nor clocks.
+
+mod refresh;
+#[cfg(test)]
+mod tests;
+
+use hickory_resolver::{
+    TokioResolver,
+    config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts},
+    lookup::Lookup,
+    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+    proto::rr::{RData, RecordType},
+};
+use parking_lot::Mutex;
+use refresh::{Answer, Refresh};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// Longest wait for one try of one query.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Resolves names for all clusters.
+pub(super) struct Dns {
+    resolver: TokioResolver,
+    control: tokio::runtime::Handle,
+    names: Mutex<HashMap<Arc<str>, Weak<Name>>>,
+}
+
+/// A name that is being resolved as long as somebody holds this.
+pub(super) struct Name {
+    /// The addresses; nothing until the first answer or failure.
+    pub(super) addresses: watch::Receiver<Option<Arc<[IpAddr]>>>,
+    task: tokio::task::AbortHandle,
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Dns {
+    /// Resolves with `server`, or as the system is configured.
+    ///
+    /// A system without usable DNS configuration resolves only what its hosts file says.
+    ///
+    /// # Errors
+    ///
+    /// When the resolver cannot be set up.
+    pub(super) fn new(
+        server: Option<SocketAddr>,
+        control: tokio::runtime::Handle,
+    ) -> io::Result<Arc<Self>> {
+        let (config, options) = match server {
+            Some(server) => (only(server), ResolverOpts::default()),
+            None => system(),
+        };
+        let mut builder =
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+                .with_options(options);
+        let options = builder.options_mut();
+        options.cache_size = 0;
+        options.timeout = options.timeout.min(TIMEOUT);
+        options.edns0 = true;
+        Ok(Arc::new(Self {
+            resolver: builder.build().map_err(io::Error::other)?,
+            control,
+            names: Mutex::default(),
+        }))
+    }
+
+    /// Starts resolving `name`, or joins those who do.
+    pub(super) fn watch(self: &Arc<Self>, name: &str) -> Arc<Name> {
+        let mut names = self.names.lock();
+        names.retain(|_, name| name.strong_count() > 0);
+        if let Some(known) = names.get(name).and_then(Weak::upgrade) {
+            return known;
+        }
+        let (sender, receiver) = watch::channel(None);
+        let text: Arc<str> = name.into();
+        let task = self
+            .control
+            .spawn(keep_resolving(
+                self.resolver.clone(),
+                Arc::clone(&text),
+                sender,
+            ))
+            .abort_handle();
+        let started = Arc::new(Name {
+            addresses: receiver,
+            task,
+        });
+        names.insert(text, Arc::downgrade(&started));
+        started
+    }
+}
+
+/// Asks only this server, on its port.
+fn only(server: SocketAddr) -> ResolverConfig {
+    let mut udp = ConnectionConfig::udp();
+    udp.port = server.port();
+    let mut tcp = ConnectionConfig::tcp();
+    tcp.port = server.port();
+    let server = NameServerConfig::new(server.ip(), true, vec![udp, tcp]);
+    ResolverConfig::from_parts(None, Vec::new(), vec![server])
+}
+
+fn system() -> (ResolverConfig, ResolverOpts) {
+    hickory_resolver::system_conf::read_system_conf().unwrap_or_else(|error| {
+        tracing::warn!(%error, "no DNS configuration: only the hosts file is used");
+        let none = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+        (none, ResolverOpts::default())
+    })
+}
+
+async fn keep_resolving(
+    resolver: TokioResolver,
+    name: Arc<str>,
+    sender: watch::Sender<Option<Arc<[IpAddr]>>>,
+) {
+    let mut refresh = Refresh::default();
+    loop {
+        let answer = lookup(&resolver, &name).await;
+        if let Answer::Failed(reason) = &answer {
+            tracing::warn!(name = %name, reason, "cannot resolve, the last answer stays in use");
+        }
+        let next = refresh.next(answer);
+        if let Some(addresses) = next.addresses {
+            sender.send_if_modified(|current| {
+                let changed = current.as_deref() != Some(addresses.as_slice());
+                if changed {
+                    *current = Some(addresses.into());
+                }
+                changed
+            });
+        }
+        tokio::time::sleep(next.wait).await;
+    }
+}
+
+/// Asks for IPv4 addresses, and only where there are none for IPv6 ones: as Istio does outside
+/// dual-stack clusters, because half of a dual-stack name is often unreachable.
+async fn lookup(resolver: &TokioResolver, name: &str) -> Answer {
+    // The search path is for short names only.
+    let full;
+    let name = if name.contains('.') && !name.ends_with('.') {
+        full = format!("{name}.");
+        full.as_str()
+    } else {
+        name
+    };
+    match addresses(resolver.lookup(name, RecordType::A).await) {
+        Answer::NotFound => addresses(resolver.lookup(name, RecordType::AAAA).await),
+        answer @ (Answer::Found { .. } | Answer::Failed(_)) => answer,
+    }
+}
+
+fn addresses(result: Result<Lookup, NetError>) -> Answer {
+    let lookup = match result {
+        Ok(lookup) => lookup,
+        Err(error) => return failure(&error),
+    };
+    let mut addresses = Vec::new();
+    for record in lookup.answers() {
+        if let Some(address) = address(&record.data)
+            && !addresses.contains(&address)
+        {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Answer::NotFound;
+    }
+    Answer::Found {
+        addresses,
+        ttl: lookup
+            .valid_until()
+            .saturating_duration_since(Instant::now()),
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only two of all record types are addresses"
+)]
+fn address(data: &RData) -> Option<IpAddr> {
+    match data {
+        RData::A(address) => Some(address.0.into()),
+        RData::AAAA(address) => Some(address.0.into()),
+        _ => None,
+    }
+}
+
+/// A name that does not exist is an answer; everything else is a failure to get one.
+fn failure(error: &NetError) -> Answer {
+    use hickory_resolver::proto::op::ResponseCode;
+    if let NetError::Dns(DnsError::NoRecordsFound(none)) = error
+        && matches!(
+            none.response_code,
+            ResponseCode::NXDomain | ResponseCode::NoError
+        )
+    {
+        return Answer::NotFound;
+    }
+    Answer::Failed(error.to_string())
+}

@@ -1,0 +1,215 @@
+//! TLS towards endpoints: configuration built once per change of material, never per connection.
+//!
+//! What is missing or unusable makes every connection of the cluster fail with the reason; it
+//! never falls back to plaintext or to less verification.
+
+use super::{
+    Protocol,
+    verify::{self, Roots},
+};
+use gwanmun_certs::{Anchors, KeyPair};
+use gwanmun_ir::{Secret, SecretKey, SecretMaterial, Sni, UpstreamTls, Verification};
+use rustls::{ClientConfig, RootCertStore, client::danger::ServerCertVerifier};
+use rustls_pki_types::ServerName;
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+use tokio_rustls::TlsConnector;
+
+static GENERATIONS: AtomicU64 = AtomicU64::new(0);
+
+/// TLS of one cluster.
+pub(crate) struct ClientTls {
+    /// Unique in the process.
+    pub(super) generation: u64,
+    inputs: Inputs,
+    connectors: Result<Connectors, String>,
+}
+
+/// What TLS was built from; equal inputs need no new one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Inputs {
+    config: UpstreamTls,
+    anchors: Option<SecretMaterial>,
+    pair: Option<SecretMaterial>,
+}
+
+struct Connectors {
+    http1: TlsConnector,
+    http2: TlsConnector,
+}
+
+impl std::fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientTls")
+            .field("generation", &self.generation)
+            .field("config", &self.inputs.config)
+            .field("broken", &self.connectors.as_ref().err())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientTls {
+    /// TLS for `config`, the same as before when nothing it depends on has changed.
+    ///
+    /// Returns also what is wrong, in one sentence. Then a usable predecessor of the same
+    /// configuration stays in service, unless the secret is gone.
+    pub(super) fn build<'a>(
+        config: &UpstreamTls,
+        secret: impl Fn(&SecretKey) -> Option<&'a Secret>,
+        before: Option<&Arc<Self>>,
+    ) -> (Arc<Self>, Option<String>) {
+        let material = |key: &SecretKey| secret(key).map(|found| found.material.clone());
+        let inputs = Inputs {
+            config: config.clone(),
+            anchors: match &config.verification {
+                Verification::Anchors(key) => material(key),
+                Verification::InsecureSkip | Verification::System => None,
+            },
+            pair: config.client_certificate.as_ref().and_then(material),
+        };
+        if let Some(before) = before.filter(|before| before.inputs == inputs) {
+            return (
+                Arc::clone(before),
+                before.connectors.as_ref().err().cloned(),
+            );
+        }
+        let connectors = connectors(&inputs);
+        let problem = connectors.as_ref().err().cloned();
+        if let Some(before) = before
+            && problem.is_some()
+            && before.connectors.is_ok()
+            && before.inputs.config == inputs.config
+            && inputs.is_complete()
+        {
+            return (Arc::clone(before), problem);
+        }
+        let built = Self {
+            generation: GENERATIONS.fetch_add(1, Relaxed) + 1,
+            inputs,
+            connectors,
+        };
+        (Arc::new(built), problem)
+    }
+
+    /// What starts a handshake, or why none can be.
+    pub(super) fn connector(&self, protocol: Protocol) -> Result<&TlsConnector, &str> {
+        match (&self.connectors, protocol) {
+            (Ok(connectors), Protocol::Http1) => Ok(&connectors.http1),
+            (Ok(connectors), Protocol::Http2) => Ok(&connectors.http2),
+            (Err(reason), _) => Err(reason),
+        }
+    }
+
+    /// Whether handshakes can be started at all.
+    pub(super) fn is_usable(&self) -> bool {
+        self.connectors.is_ok()
+    }
+
+    /// Which name to ask for and verify.
+    pub(super) fn server_name(&self, host: &str) -> Result<ServerName<'static>, String> {
+        let name = match &self.inputs.config.sni {
+            Sni::FromHost => host,
+            Sni::Name(name) => name,
+        };
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        ServerName::try_from(bare.to_owned())
+            .map_err(|_invalid| format!("`{name}` is not a server name"))
+    }
+}
+
+impl Inputs {
+    /// Whether every secret that is named exists.
+    fn is_complete(&self) -> bool {
+        let anchors = match self.config.verification {
+            Verification::Anchors(_) => self.anchors.is_some(),
+            Verification::InsecureSkip | Verification::System => true,
+        };
+        anchors && (self.config.client_certificate.is_none() || self.pair.is_some())
+    }
+}
+
+fn connectors(inputs: &Inputs) -> Result<Connectors, String> {
+    let builder = ClientConfig::builder_with_provider(verify::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(inputs)?);
+    let mut http1 = match &inputs.config.client_certificate {
+        None => builder.with_no_client_auth(),
+        Some(key) => {
+            let pair = key_pair(key, inputs.pair.as_ref())?;
+            let resolver = rustls::sign::SingleCertAndKey::from(pair.certified(None));
+            builder.with_client_cert_resolver(Arc::new(resolver))
+        }
+    };
+    let mut http2 = http1.clone();
+    http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+    http2.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Connectors {
+        http1: TlsConnector::from(Arc::new(http1)),
+        http2: TlsConnector::from(Arc::new(http2)),
+    })
+}
+
+fn verifier(inputs: &Inputs) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    let names = inputs.config.subject_alt_names.clone();
+    match &inputs.config.verification {
+        Verification::InsecureSkip => Ok(Arc::new(verify::Nothing::new())),
+        Verification::System => Ok(Arc::new(verify::Names::new(&system_roots()?, names)?)),
+        Verification::Anchors(key) => {
+            let anchors = match &inputs.anchors {
+                Some(SecretMaterial::Anchors {
+                    certificates,
+                    revocations,
+                }) => Anchors::parse(
+                    certificates.as_str(),
+                    revocations.as_ref().map(gwanmun_ir::Pem::as_str),
+                )
+                .map_err(|error| format!("secret {key}: {error}"))?,
+                Some(SecretMaterial::Invalid { reason }) => {
+                    return Err(format!("secret {key}: {reason}"));
+                }
+                Some(SecretMaterial::KeyPair { .. }) => {
+                    return Err(format!("secret {key} holds no trust anchors"));
+                }
+                None => return Err(format!("secret {key} does not exist")),
+            };
+            Ok(Arc::new(verify::Names::new(&Roots::from(&anchors), names)?))
+        }
+    }
+}
+
+fn key_pair(key: &SecretKey, material: Option<&SecretMaterial>) -> Result<KeyPair, String> {
+    match material {
+        Some(SecretMaterial::KeyPair {
+            certificates,
+            private_key,
+            ..
+        }) => KeyPair::parse(certificates.as_str(), private_key.reveal())
+            .map_err(|error| format!("secret {key}: {error}")),
+        Some(SecretMaterial::Invalid { reason }) => Err(format!("secret {key}: {reason}")),
+        Some(SecretMaterial::Anchors { .. }) => {
+            Err(format!("secret {key} holds no certificate and key"))
+        }
+        None => Err(format!("secret {key} does not exist")),
+    }
+}
+
+/// The system's trust anchors, read once.
+fn system_roots() -> Result<Roots, String> {
+    static ROOTS: OnceLock<Option<Roots>> = OnceLock::new();
+    ROOTS
+        .get_or_init(|| {
+            let found = rustls_native_certs::load_native_certs();
+            for error in &found.errors {
+                tracing::warn!(%error, "cannot read a trust anchor of the system");
+            }
+            let mut roots = RootCertStore::empty();
+            let (usable, _) = roots.add_parsable_certificates(found.certs);
+            (usable > 0).then(|| Roots::from(roots))
+        })
+        .clone()
+        .ok_or_else(|| "the system has no trust anchors".to_owned())
+}
