@@ -41,7 +41,7 @@ deny:
 	.make/deny
 
 bench: deps ## Measure against nginx, HAProxy and Envoy
-	bench/run
+	bench/run.sh
 
 golden: deps ## Rewrite golden expectations, then review the diff
 	INSTA_UPDATE=always INSTA_FORCE_PASS=1 $(CARGO) test --workspace --locked golden

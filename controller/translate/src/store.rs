@@ -62,7 +62,8 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 impl Store {
     /// Adds or replaces an object.
-    pub fn apply(&mut self, object: Object) {
+    pub fn apply(&mut self, object: impl Into<Arc<Object>>) {
+        let object = object.into();
         let key = object.key();
         self.delete(&key);
         if let Some(owner) = slice_owner(&object) {
@@ -71,7 +72,7 @@ impl Store {
                 .or_default()
                 .insert(key.name.clone());
         }
-        self.objects.insert(key, Arc::new(object));
+        self.objects.insert(key, object);
     }
 
     /// Removes an object, if it is there.

@@ -1,0 +1,95 @@
+//! The admin paths that the gateway library leaves to the program: status, resources, log levels,
+//! the end.
+
+use crate::{control::Control, logging::Logging};
+use gwanmun_gateway::{AdminRequest, AdminResponse, ExtraAdmin};
+use gwanmun_ir::Resource;
+use parking_lot::Mutex;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What the paths show and do.
+pub(crate) struct Admin {
+    /// Objects and statuses.
+    pub(crate) control: Arc<Mutex<Control>>,
+    /// Log levels; absent where the program does not log.
+    pub(crate) logging: Option<Logging>,
+    /// Ends the process in good order.
+    pub(crate) stop: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Admin {
+    /// The paths as the gateway library wants them.
+    pub(crate) fn into_extra(self) -> ExtraAdmin {
+        Arc::new(move |request| self.answer(request))
+    }
+
+    fn answer(&self, request: &AdminRequest) -> Option<AdminResponse> {
+        match request.path.as_str() {
+            "/logging" => Some(self.logging(request)),
+            "/quitquitquit" => Some(self.quit(request)),
+            "/resources" => Some(json(&resources(&self.control.lock()))),
+            "/status" => Some(json(&self.control.lock().status())),
+            _ => None,
+        }
+    }
+
+    fn quit(&self, request: &AdminRequest) -> AdminResponse {
+        if request.method != "POST" {
+            return text(405, "use POST\n");
+        }
+        (self.stop)();
+        text(200, "OK\n")
+    }
+
+    /// As Envoy's: GET shows the levels, POST changes all (`level=`) or one (`LOGGER=`).
+    fn logging(&self, request: &AdminRequest) -> AdminResponse {
+        let Some(logging) = &self.logging else {
+            return text(404, "there is no log\n");
+        };
+        if request.method == "POST" {
+            for (name, level) in &request.query {
+                let changed = match name.as_str() {
+                    "level" => logging.set(level),
+                    "paths" => logging.set(&level.replace(':', "=")),
+                    logger => logging.set_one(Some(logger), level),
+                };
+                if let Err(error) = changed {
+                    return text(400, &format!("{error}\n"));
+                }
+            }
+        } else if !request.query.is_empty() {
+            return text(405, "use POST to change levels\n");
+        }
+        let mut lines = "active loggers:\n".to_owned();
+        for directive in logging.directives().split(',') {
+            let (logger, level) = directive.split_once('=').unwrap_or(("default", directive));
+            lines.push_str(&format!("  {logger}: {level}\n"));
+        }
+        text(200, &lines)
+    }
+}
+
+/// The configuration as the data plane has it, without private keys.
+pub(crate) fn resources(control: &Control) -> Value {
+    let resources: Vec<Resource> = control.resources().map(Resource::redacted).collect();
+    serde_json::to_value(resources).unwrap_or_default()
+}
+
+fn json(value: &Value) -> AdminResponse {
+    let mut body = serde_json::to_vec_pretty(value).unwrap_or_default();
+    body.push(b'\n');
+    AdminResponse {
+        status: 200,
+        content_type: "application/json",
+        body,
+    }
+}
+
+fn text(status: u16, body: &str) -> AdminResponse {
+    AdminResponse {
+        status,
+        content_type: "text/plain; charset=UTF-8",
+        body: body.as_bytes().to_vec(),
+    }
+}

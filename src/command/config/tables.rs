@@ -1,0 +1,275 @@
+//! The tables of listeners, routes, clusters and secrets, with the columns of
+//! `istioctl proxy-config`.
+
+use crate::table::Table;
+use gwanmun_certs::{Certificate, Validity};
+use gwanmun_ir::{
+    BindAddress, Cluster, Discovery, DnsMode, FilterChain, HttpMatch, PathMatch, Resource, Route,
+    Secret, SecretMaterial, Security, SourceRef, StringMatch,
+};
+use std::collections::BTreeMap;
+
+/// Sockets, what chooses each of their chains, and where it leads.
+pub(super) fn listeners(resources: &[Resource]) -> Table {
+    let mut table = Table::new(&["ADDRESSES", "PORT", "MATCH", "DESTINATION"]);
+    let chains = chains(resources);
+    for resource in resources {
+        let Resource::Listener(listener) = resource else {
+            continue;
+        };
+        let address = match listener.address {
+            BindAddress::Any => "0.0.0.0".to_owned(),
+            BindAddress::Ip(ip) => ip.to_string(),
+        };
+        for chain in chains.iter().filter(|chain| chain.listener == listener.key) {
+            let port = listener.port.to_string();
+            table.row([
+                address.as_str(),
+                &port,
+                &chain_match(chain),
+                &format!("Route: {}", chain.key),
+            ]);
+        }
+    }
+    table
+}
+
+/// Rules of each virtual host, in the order in which they are tried where the user gave one.
+pub(super) fn routes(resources: &[Resource]) -> Table {
+    let mut table = Table::new(&["NAME", "VHOST NAME", "DOMAINS", "MATCH", "VIRTUAL SERVICE"]);
+    for chain in chains(resources) {
+        let mut hosts: BTreeMap<String, Vec<&Route>> = BTreeMap::new();
+        for route in all_routes(resources).filter(|route| route.chain == chain.key) {
+            let any = vec![gwanmun_ir::Hostname::any()];
+            let names = if route.hostnames.is_empty() {
+                &any
+            } else {
+                &route.hostnames
+            };
+            for name in names {
+                hosts.entry(name.to_string()).or_default().push(route);
+            }
+        }
+        if hosts.is_empty() {
+            table.row([
+                chain.key.as_str(),
+                &format!("blackhole:{}", chain.port),
+                "*",
+                "404",
+                "",
+            ]);
+        }
+        for (host, mut routes) in hosts {
+            routes.sort_by_key(|route| route.precedence.clone());
+            let vhost = format!("{host}:{}", chain.port);
+            for route in routes {
+                let source = object_name(&route.source);
+                for text in matches(route) {
+                    table.row([chain.key.as_str(), &vhost, &host, &text, &source]);
+                }
+            }
+        }
+    }
+    table
+}
+
+/// Backends and the policy applied to each.
+pub(super) fn clusters(resources: &[Resource]) -> Table {
+    let mut table = Table::new(&[
+        "SERVICE FQDN",
+        "PORT",
+        "SUBSET",
+        "DIRECTION",
+        "TYPE",
+        "DESTINATION RULE",
+    ]);
+    for resource in resources {
+        let Resource::Cluster(cluster) = resource else {
+            continue;
+        };
+        let mut parts = cluster.name.splitn(4, '|');
+        let mut part = || parts.next().filter(|part| !part.is_empty()).unwrap_or("-");
+        let (direction, port, subset, host) = (part(), part(), part(), part());
+        let policy = cluster.policy.as_ref().map(object_name).unwrap_or_default();
+        table.row([host, port, subset, direction, discovery(cluster), &policy]);
+    }
+    table.sort();
+    table
+}
+
+/// Certificates, and whether they are valid `now` (seconds since the Unix epoch).
+pub(super) fn secrets(resources: &[Resource], now: i64) -> Table {
+    let header = [
+        "RESOURCE NAME",
+        "TYPE",
+        "STATUS",
+        "VALID CERT",
+        "SERIAL NUMBER",
+        "NOT AFTER",
+        "NOT BEFORE",
+    ];
+    let mut table = Table::new(&header);
+    for resource in resources {
+        let Resource::Secret(secret) = resource else {
+            continue;
+        };
+        let (kind, pem) = match &secret.material {
+            SecretMaterial::Anchors { certificates, .. } => ("CA", Some(certificates)),
+            SecretMaterial::Invalid { .. } => ("-", None),
+            SecretMaterial::KeyPair { certificates, .. } => ("Cert Chain", Some(certificates)),
+        };
+        table.row(secret_row(secret, kind, pem.map(|pem| pem.as_str()), now));
+    }
+    table
+}
+
+fn secret_row(secret: &Secret, kind: &str, pem: Option<&str>, now: i64) -> Vec<String> {
+    let certificate = pem.and_then(|pem| Certificate::parse_chain(pem).ok()?.into_iter().next());
+    let mut row = vec![secret.key.to_string(), kind.to_owned()];
+    let Some(certificate) = certificate else {
+        row.extend(["INVALID", "false", "", "", ""].map(str::to_owned));
+        return row;
+    };
+    let Validity {
+        not_before,
+        not_after,
+    } = certificate.validity();
+    let time = |seconds: i64| {
+        jiff::Timestamp::from_second(seconds)
+            .map_or_else(|_| "-".to_owned(), |time| time.to_string())
+    };
+    row.extend([
+        "ACTIVE".to_owned(),
+        certificate.validity().contains(now).to_string(),
+        certificate.serial().to_owned(),
+        time(not_after),
+        time(not_before),
+    ]);
+    row
+}
+
+fn chains(resources: &[Resource]) -> Vec<&FilterChain> {
+    let mut chains: Vec<&FilterChain> = resources
+        .iter()
+        .filter_map(|resource| match resource {
+            Resource::Chain(chain) => Some(chain),
+            Resource::Cluster(_)
+            | Resource::Endpoints(_)
+            | Resource::Listener(_)
+            | Resource::Route(_)
+            | Resource::Secret(_) => None,
+        })
+        .collect();
+    chains.sort_by(|a, b| (&a.listener, &a.rank).cmp(&(&b.listener, &b.rank)));
+    chains
+}
+
+fn all_routes(resources: &[Resource]) -> impl Iterator<Item = &Route> {
+    resources.iter().filter_map(|resource| match resource {
+        Resource::Route(route) => Some(&**route),
+        Resource::Chain(_)
+        | Resource::Cluster(_)
+        | Resource::Endpoints(_)
+        | Resource::Listener(_)
+        | Resource::Secret(_) => None,
+    })
+}
+
+fn chain_match(chain: &FilterChain) -> String {
+    let hosts: Vec<&str> = chain
+        .matches
+        .hostnames
+        .iter()
+        .map(gwanmun_ir::Hostname::as_str)
+        .collect();
+    let all = hosts.is_empty() || hosts.contains(&"*");
+    match (&chain.security, all) {
+        (Security::Plaintext, true) => "ALL".to_owned(),
+        (Security::Plaintext, false) => format!("Host: {}", hosts.join(",")),
+        (Security::Tls(_), true) => "Trans: tls".to_owned(),
+        (Security::Tls(_), false) => format!("SNI: {}", hosts.join(",")),
+    }
+}
+
+/// `name.namespace` of a VirtualService or DestinationRule; other kinds say which they are.
+fn object_name(source: &SourceRef) -> String {
+    let name = format!("{}.{}", source.name, source.namespace);
+    match source.kind.as_str() {
+        "VirtualService" | "DestinationRule" => name,
+        kind => format!("{name} ({kind})"),
+    }
+}
+
+fn discovery(cluster: &Cluster) -> &'static str {
+    match &cluster.discovery {
+        Discovery::Dns {
+            mode: DnsMode::Logical,
+            ..
+        } => "LOGICAL_DNS",
+        Discovery::Dns {
+            mode: DnsMode::Strict,
+            ..
+        } => "STRICT_DNS",
+        Discovery::Endpoints => "EDS",
+    }
+}
+
+/// One text per match of a rule.
+fn matches(route: &Route) -> Vec<String> {
+    if route.matches.is_empty() {
+        return vec!["/*".to_owned()];
+    }
+    route.matches.iter().map(match_text).collect()
+}
+
+fn match_text(found: &HttpMatch) -> String {
+    let mut parts = vec![match &found.path {
+        PathMatch::Any => "/*".to_owned(),
+        PathMatch::Exact { path, .. } => path.clone(),
+        PathMatch::GrpcMethod { service, method } => {
+            let half = |half: &Option<String>| half.clone().unwrap_or_else(|| "*".to_owned());
+            format!("gRPC:/{}/{}", half(service), half(method))
+        }
+        PathMatch::Prefix(prefix) => format!("PathPrefix:{prefix}"),
+        PathMatch::Regex(pattern) => format!("regex {pattern}"),
+        PathMatch::StringPrefix { prefix, .. } => format!("{prefix}*"),
+    }];
+    parts.extend(
+        found
+            .method
+            .as_ref()
+            .map(|value| format!("method {}", condition(value))),
+    );
+    parts.extend(
+        found
+            .scheme
+            .as_ref()
+            .map(|value| format!("scheme {}", condition(value))),
+    );
+    parts.extend(
+        found
+            .authority
+            .as_ref()
+            .map(|value| format!("authority {}", condition(value))),
+    );
+    for header in &found.headers {
+        let not = if header.invert { "not " } else { "" };
+        parts.push(format!("{not}{} {}", header.name, condition(&header.value)));
+    }
+    parts.extend(
+        found
+            .query
+            .iter()
+            .map(|query| format!("?{} {}", query.name, condition(&query.value))),
+    );
+    parts.join(" ")
+}
+
+fn condition(value: &StringMatch) -> String {
+    match value {
+        StringMatch::Exact(text) => text.clone(),
+        StringMatch::Prefix(text) => format!("{text}*"),
+        StringMatch::Present => "present".to_owned(),
+        StringMatch::Regex(pattern) => format!("regex {pattern}"),
+    }
+}

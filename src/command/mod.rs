@@ -1,0 +1,9 @@
+//! The subcommands: each reads its arguments, does its work and says how it went.
+
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod explain;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod version;
