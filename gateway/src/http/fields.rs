@@ -332,11 +332,8 @@ impl Fields {
     }
 
     fn append_parts(&mut self, known: Known, name: &[u8], value: &[u8]) {
-        let at = match known {
-            Known::SetCookie => None,
-            _ => self.position(known, name),
-        };
-        let Some(at) = at else {
+        let one_line = known != Known::SetCookie;
+        let Some(at) = self.position(known, name).filter(|_| one_line) else {
             self.add_parts(known, name, &[value]);
             return;
         };
@@ -473,6 +470,38 @@ impl Fields {
         if let Some((start, until)) = run {
             out.extend_from_slice(part(&self.received, start, until - start));
         }
+    }
+
+    /// Removes the first field of a number and says where its value is, in the received head or
+    /// the arena.
+    pub(super) fn take_span(&mut self, known: Known) -> Option<Span> {
+        let at = usize::from(self.first.get(known.index()).copied()?).checked_sub(1)?;
+        let field = self.list.get(at).copied()?;
+        let span = match field.place {
+            Place::Received | Place::Line | Place::Arena => Span {
+                place: field.place,
+                at: field.value_at,
+                len: field.value_len,
+            },
+            Place::Pair => {
+                let value = self.field_value(&field).to_vec();
+                self.store(&[&value])
+            }
+        };
+        let next = self
+            .list
+            .iter()
+            .enumerate()
+            .skip(at.saturating_add(1))
+            .find(|(_, other)| other.known == known)
+            .map_or(0, |(next, _)| next.saturating_add(1));
+        if let Some(slot) = self.first.get_mut(known.index()) {
+            *slot = u16::try_from(next).unwrap_or(u16::MAX);
+        }
+        if let Some(field) = self.list.get_mut(at) {
+            field.known = Known::Gone;
+        }
+        Some(span)
     }
 
     /// Copies text into the arena.

@@ -347,9 +347,10 @@ impl RequestHead {
     /// The first value of a field with a number.
     #[inline]
     pub(crate) fn get(&self, known: Known) -> Option<&[u8]> {
-        match known {
-            Known::Host => Some(self.fields.text(self.authority)),
-            _ => self.fields.get(known),
+        if known == Known::Host {
+            Some(self.fields.text(self.authority))
+        } else {
+            self.fields.get(known)
         }
     }
 

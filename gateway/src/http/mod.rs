@@ -3,11 +3,16 @@
 //! Nothing here does I/O. Bytes come from untrusted peers on both sides: every parser is strict,
 //! bounded and fuzzed.
 
+mod authority;
+pub(crate) mod error;
 pub(crate) mod fields;
+pub(crate) mod h1;
 pub(crate) mod head;
 pub(crate) mod known;
+pub(crate) mod reason;
 mod view;
 
+pub(crate) use error::{BodyError, ProtocolError, RequestError};
 pub(crate) use head::{
     BodyFraming, RequestHead, ResponseHead, Scheme, TargetForm, Upgrade, Version,
 };
