@@ -146,7 +146,10 @@ impl Object {
         };
         fields.shift_remove("apiVersion");
         fields.shift_remove("kind");
-        fields.shift_remove("status");
+        let status = fields.shift_remove("status");
+        if kind == Kind::Pod {
+            fields.insert("status".to_owned(), pod_status(status));
+        }
         let metadata = fields
             .shift_remove("metadata")
             .unwrap_or_else(|| Value::Object(Map::new()));
@@ -241,6 +244,25 @@ fn identify(value: &Value) -> Result<(Kind, String), ParseError> {
             format!("kind `{kind_text}` of `{api_version}` is not known"),
         ),
     }
+}
+
+/// The parts of a Pod's status that are read, so that the rest is not reported as unknown.
+fn pod_status(status: Option<Value>) -> Value {
+    let mut kept = Map::new();
+    if let Some(Value::Object(mut status)) = status {
+        for name in ["phase", "podIP", "podIPs"] {
+            kept.extend(status.remove(name).map(|value| (name.to_owned(), value)));
+        }
+        let conditions = status.get("conditions").and_then(Value::as_array);
+        let conditions = conditions.into_iter().flatten().map(|condition| {
+            let field = |name: &str| condition.get(name).cloned().unwrap_or_default();
+            serde_json::json!({"type": field("type"), "status": field("status")})
+        });
+        kept.insert("conditions".to_owned(), conditions.collect());
+    }
+    let mut kept = Value::Object(kept);
+    drop_nulls(&mut kept);
+    kept
 }
 
 /// The deserialiser's message in the words of YAML.

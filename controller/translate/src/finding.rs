@@ -126,6 +126,8 @@ codes! {
     Conflict = "GWM0008",
     /// A name that can only be resolved by DNS, where the manifests say otherwise.
     ResolvedByDns = "GWM0009",
+    /// A Service's port that has no endpoints.
+    NoEndpoints = "GWM0010",
     /// The object is invalid and ignored (Istio's `InternalError`-like `SchemaValidationError`).
     SchemaValidation = "IST0106",
     /// Something that is named does not exist (`ReferencedResourceNotFound`).

@@ -36,6 +36,11 @@ impl Sink {
         self.resources.contains_key(key)
     }
 
+    /// The resource of a key.
+    pub(crate) fn get(&self, key: &Key) -> Option<&Resource> {
+        self.resources.get(key)
+    }
+
     /// The status of an object, to be filled.
     pub(crate) fn status(&mut self, object: ObjectKey) -> &mut Status {
         self.statuses.entry(object).or_default()

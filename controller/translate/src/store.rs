@@ -1,6 +1,6 @@
 //! The objects, by key, with the indexes translation asks for.
 
-use gwanmun_api::{Body, Kind, Object, ObjectKey, Typed, core};
+use gwanmun_api::{Kind, Object, ObjectKey, Typed, core, istio};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Deref,
@@ -11,8 +11,19 @@ use std::{
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     objects: BTreeMap<ObjectKey, Arc<Object>>,
-    /// (namespace, Service name) → names of its EndpointSlices.
-    slices: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Maintained with every change: what [`index_keys`] says of each object.
+    index: BTreeMap<Index, BTreeSet<ObjectKey>>,
+}
+
+/// What objects are looked up by, besides their keys.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Index {
+    /// ServiceEntries by host.
+    EntryHost(String),
+    /// Pods by namespace and address.
+    PodAddress(String, String),
+    /// EndpointSlices by namespace and name of their Service.
+    Slices(String, String),
 }
 
 /// An object together with its typed content, to which it dereferences.
@@ -66,11 +77,8 @@ impl Store {
         let object = object.into();
         let key = object.key();
         self.delete(&key);
-        if let Some(owner) = slice_owner(&object) {
-            self.slices
-                .entry(owner)
-                .or_default()
-                .insert(key.name.clone());
+        for index in index_keys(&object) {
+            self.index.entry(index).or_default().insert(key.clone());
         }
         self.objects.insert(key, object);
     }
@@ -80,12 +88,12 @@ impl Store {
         let Some(old) = self.objects.remove(key) else {
             return;
         };
-        if let Some(owner) = slice_owner(&old)
-            && let Some(names) = self.slices.get_mut(&owner)
-        {
-            names.remove(&key.name);
-            if names.is_empty() {
-                self.slices.remove(&owner);
+        for index in index_keys(&old) {
+            if let Some(keys) = self.index.get_mut(&index) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.index.remove(&index);
+                }
             }
         }
     }
@@ -146,17 +154,42 @@ impl Store {
         all
     }
 
+    fn indexed<'a, T: Typed>(
+        &'a self,
+        index: &Index,
+    ) -> impl Iterator<Item = Ref<'a, T>> + use<'a, T> {
+        self.index
+            .get(index)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| {
+                let object = self.objects.get(key)?;
+                let content = object.typed()?;
+                Some(Ref { object, content })
+            })
+    }
+
     /// The EndpointSlices of a Service, by name.
     pub fn endpoint_slices<'a>(
         &'a self,
-        namespace: &'a str,
-        service: &'a str,
-    ) -> impl Iterator<Item = Ref<'a, core::EndpointSlice>> {
-        self.slices
-            .get(&(namespace.to_owned(), service.to_owned()))
-            .into_iter()
-            .flatten()
-            .filter_map(move |name| self.get(namespace, name))
+        namespace: &str,
+        service: &str,
+    ) -> impl Iterator<Item = Ref<'a, core::EndpointSlice>> + use<'a> {
+        self.indexed(&Index::Slices(namespace.to_owned(), service.to_owned()))
+    }
+
+    /// The ServiceEntries that have this host (exactly), by namespace and name.
+    pub fn service_entries<'a>(
+        &'a self,
+        host: &str,
+    ) -> impl Iterator<Item = Ref<'a, istio::ServiceEntry>> + use<'a> {
+        self.indexed(&Index::EntryHost(host.to_ascii_lowercase()))
+    }
+
+    /// The Pod of a namespace that has this address.
+    pub fn pod_at(&self, namespace: &str, address: &str) -> Option<Ref<'_, core::Pod>> {
+        self.indexed(&Index::PodAddress(namespace.to_owned(), address.to_owned()))
+            .next()
     }
 
     /// Labels of a namespace: those of its object, and always `kubernetes.io/metadata.name`.
@@ -173,11 +206,27 @@ impl Store {
     }
 }
 
-/// The Service an EndpointSlice belongs to.
-fn slice_owner(object: &Object) -> Option<(String, String)> {
-    let Body::EndpointSlice(_) = &object.body else {
-        return None;
-    };
-    let service = object.meta.labels.get(SERVICE_NAME)?;
-    Some((object.meta.namespace.clone(), service.clone()))
+/// Under what an object is found.
+fn index_keys(object: &Object) -> Vec<Index> {
+    let namespace = &object.meta.namespace;
+    if let Some(entry) = object.typed::<istio::ServiceEntry>() {
+        let hosts = entry.spec.iter().flat_map(|spec| &spec.hosts);
+        return hosts
+            .map(|host| Index::EntryHost(host.to_ascii_lowercase()))
+            .collect();
+    }
+    if let Some(pod) = object.typed::<core::Pod>() {
+        return pod
+            .addresses()
+            .map(|address| Index::PodAddress(namespace.clone(), address.to_owned()))
+            .collect();
+    }
+    if object.typed::<core::EndpointSlice>().is_some() {
+        let service = object.meta.labels.get(SERVICE_NAME);
+        return service
+            .map(|service| Index::Slices(namespace.clone(), service.clone()))
+            .into_iter()
+            .collect();
+    }
+    Vec::new()
 }

@@ -33,6 +33,36 @@ pub struct ServiceSpec {
     pub external_name: String,
     /// Whether endpoints that are not ready count.
     pub publish_not_ready_addresses: bool,
+    /// Not used.
+    pub allocate_load_balancer_node_ports: Option<bool>,
+    /// Not used.
+    #[serde(rename = "externalIPs")]
+    pub external_ips: Vec<String>,
+    /// Not used.
+    pub external_traffic_policy: String,
+    /// Not used.
+    pub health_check_node_port: Option<i64>,
+    /// Not used.
+    pub internal_traffic_policy: String,
+    /// Not used.
+    pub ip_families: Vec<String>,
+    /// Not used.
+    pub ip_family_policy: String,
+    /// Not used.
+    pub load_balancer_class: String,
+    /// Not used.
+    #[serde(rename = "loadBalancerIP")]
+    pub load_balancer_ip: String,
+    /// Not used.
+    pub load_balancer_source_ranges: Vec<String>,
+    /// Not used.
+    pub session_affinity: String,
+    /// Not used.
+    pub session_affinity_config: serde_json::Value,
+    /// Not used.
+    pub topology_keys: Vec<String>,
+    /// Not used.
+    pub traffic_distribution: String,
 }
 
 /// A port of a [`Service`].
@@ -174,6 +204,73 @@ pub struct Namespace {
 pub struct Pod {
     /// The specification; not used.
     pub spec: serde_json::Value,
+    /// What the cluster says about it. The only status that is read.
+    pub status: PodStatus,
+}
+
+/// What the cluster says about a [`Pod`].
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    /// `Running`, `Succeeded`, `Failed`, …; empty in manifests.
+    pub phase: String,
+    /// Its address.
+    #[serde(rename = "podIP")]
+    pub pod_ip: String,
+    /// Its addresses of both families.
+    #[serde(rename = "podIPs")]
+    pub pod_ips: Vec<PodIp>,
+    /// Conditions.
+    pub conditions: Vec<PodCondition>,
+}
+
+/// One of a [`Pod`]'s addresses.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct PodIp {
+    /// The address.
+    pub ip: String,
+}
+
+/// One of a [`Pod`]'s conditions.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct PodCondition {
+    /// E.g. `Ready`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+}
+
+impl Pod {
+    /// Its addresses, the primary one first, each once.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        let primary = self.status.pod_ip.as_str();
+        std::iter::once(primary)
+            .chain(
+                self.status
+                    .pod_ips
+                    .iter()
+                    .map(|ip| ip.ip.as_str())
+                    .filter(move |ip| *ip != primary),
+            )
+            .filter(|address| !address.is_empty())
+    }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// Whether it may get traffic; one that says nothing may.
+    pub fn is_ready(&self) -> bool {
+        self.status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready")
+            .is_none_or(|condition| condition.status == "True")
+    }
 }
 
 impl Secret {

@@ -238,6 +238,10 @@ impl<'t> Composer<'t> {
             Event::MappingStart(_, anchor, _) => (anchor, self.fields(line)?),
             Event::Alias(id) => (0, self.alias(id, line)?),
             // An empty document; the parser yields nothing else in a value's place.
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "the parser may add events that are not values"
+            )]
             _ => (0, Node::scalar(line, Value::Null)),
         };
         if anchor != 0 {
@@ -288,13 +292,10 @@ impl<'t> Composer<'t> {
                 break;
             };
             let value = self.node(event, span)?;
-            let (name, plain) = match key {
-                Some(key) => key,
-                None => {
-                    self.errors
-                        .push(("a field name must be a string".to_owned(), line));
-                    continue;
-                }
+            let Some((name, plain)) = key else {
+                self.errors
+                    .push(("a field name must be a string".to_owned(), line));
+                continue;
             };
             if plain && name == "<<" {
                 merged.push(value);

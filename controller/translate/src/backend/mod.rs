@@ -1,19 +1,26 @@
 //! Backends: a Service or ServiceEntry port becomes one cluster with its endpoints, for both APIs.
 
-use crate::{Options, Store, names, output::Sink};
+mod endpoints;
+mod registry;
+
+use crate::{Options, Store, istio::destination_rule, names, output::Sink};
+use endpoints::{Selected, Selection};
+use gwanmun_api::Object;
 use gwanmun_ir::{
-    CircuitBreakers, ClusterKey, LoadBalancing, OutlierDetection, SourceRef, UpstreamProtocol,
-    UpstreamTls,
+    CircuitBreakers, Cluster, ClusterIdentity, ClusterKey, Discovery, EndpointSet, Key,
+    LoadBalancing, OutlierDetection, Resource, SourceRef, UpstreamProtocol, UpstreamTls,
 };
+use registry::Destination;
 use std::collections::BTreeMap;
 
 /// A backend that a route names.
 #[derive(Clone, Debug)]
 pub(crate) struct BackendRequest<'a> {
-    /// Fully qualified host: of a Service ([`names::service_host`]), or of a ServiceEntry.
-    /// A Service wins over a ServiceEntry of the same host.
+    /// Fully qualified host: of a Service ([`names::service_host`]), or of a ServiceEntry, exactly
+    /// as it is written there, wildcards included. A Service wins over a ServiceEntry.
     pub(crate) host: &'a str,
-    /// Namespace of the object that names it: for `exportTo`, and for finding DestinationRules.
+    /// Namespace of the gateway workload that asks ([`Options::namespace`]): `exportTo` and the
+    /// lookup of DestinationRules go by it.
     pub(crate) client_namespace: &'a str,
     /// Port of the Service or ServiceEntry. `None`: its only port.
     pub(crate) port: Option<u16>,
@@ -70,7 +77,7 @@ pub(crate) struct PolicyQuery<'a> {
     pub(crate) host: &'a str,
     /// Namespace of the service (a Service's, or a ServiceEntry's).
     pub(crate) service_namespace: &'a str,
-    /// Namespace of the object that names the backend.
+    /// Namespace of the gateway workload that asks.
     pub(crate) client_namespace: &'a str,
     /// Port.
     pub(crate) port: u16,
@@ -113,11 +120,158 @@ pub(crate) fn cluster(
     sink: &mut Sink,
     request: &BackendRequest<'_>,
 ) -> Result<ClusterKey, BackendError> {
-    let _ = (
+    let destination = registry::resolve(store, options, request)?;
+    let query = PolicyQuery {
+        host: &destination.host,
+        service_namespace: destination.namespace(),
+        client_namespace: request.client_namespace,
+        port: destination.port.number,
+        subset: request.subset,
+    };
+    let Some(policy) = destination_rule::policy_for(store, options, sink, &query) else {
+        return Err(BackendError::SubsetNotFound {
+            host: destination.host,
+            subset: request.subset.to_owned(),
+        });
+    };
+    let identity = identity(request, &destination, &policy);
+    let (key, taken) = claim(sink, &identity, request.client_namespace);
+    if taken {
+        return Ok(key);
+    }
+    let selection = Selection {
         store,
-        options,
-        sink,
-        names::cluster(0, request.subset, request.host),
+        destination: &destination,
+        subset: request.subset,
+        labels: &policy.subset_labels,
+    };
+    let discovery = match selection.select(sink) {
+        Selected::Dns { hosts, mode } => Discovery::Dns { hosts, mode },
+        Selected::Endpoints(endpoints) => {
+            sink.resource(Resource::Endpoints(EndpointSet {
+                cluster: key.clone(),
+                endpoints,
+            }));
+            Discovery::Endpoints
+        }
+    };
+    let cluster = build(
+        key.clone(),
+        identity,
+        discovery,
+        (request, &destination, policy),
     );
-    Err(BackendError::HostNotFound(request.host.to_owned()))
+    sink.resource(Resource::Cluster(Box::new(cluster)));
+    Ok(key)
 }
+
+/// What makes a cluster a different one.
+struct Identity {
+    /// Its name, which variants share.
+    name: String,
+    /// Its key, unless another client's view of the same backend has it.
+    key: String,
+    protocol: UpstreamProtocol,
+    source: SourceRef,
+    policy: Option<SourceRef>,
+}
+
+fn identity(
+    request: &BackendRequest<'_>,
+    destination: &Destination<'_>,
+    policy: &ClusterPolicy,
+) -> Identity {
+    let name = names::cluster(destination.port.number, request.subset, &destination.host);
+    let mut key = name.clone();
+    let mut protocol = policy.protocol.unwrap_or(destination.port.protocol);
+    if request.require_http2 && protocol != UpstreamProtocol::Http2 {
+        key.push_str(";h2");
+        protocol = UpstreamProtocol::Http2;
+    }
+    if let Some((_, suffix)) = &request.tls {
+        key.push_str(";tls=");
+        key.push_str(suffix);
+    }
+    Identity {
+        name,
+        key,
+        protocol,
+        source: source_ref(destination.object()),
+        policy: policy.source.clone(),
+    }
+}
+
+/// The key for a cluster, and whether it is there already. Clients of different namespaces may
+/// see different ServiceEntries and DestinationRules for the same host: the first one has the
+/// plain key.
+fn claim(sink: &Sink, identity: &Identity, client_namespace: &str) -> (ClusterKey, bool) {
+    let key = ClusterKey::new(identity.key.as_str());
+    match sink.get(&Key::Cluster(key.clone())) {
+        None => (key, false),
+        Some(Resource::Cluster(cluster))
+            if cluster.source == identity.source && cluster.policy == identity.policy =>
+        {
+            (key, true)
+        }
+        Some(_) => {
+            let key = ClusterKey::new(format!("{};client={client_namespace}", identity.key));
+            let taken = sink.get(&Key::Cluster(key.clone())).is_some();
+            (key, taken)
+        }
+    }
+}
+
+/// Longest time to connect, unless a policy says otherwise.
+const CONNECT_TIMEOUT_MS: u64 = 10_000;
+/// Longest time an unused connection is kept, unless a policy says otherwise.
+const IDLE_TIMEOUT_MS: u64 = 3_600_000;
+
+fn build(
+    key: ClusterKey,
+    identity: Identity,
+    discovery: Discovery,
+    parts: (&BackendRequest<'_>, &Destination<'_>, ClusterPolicy),
+) -> Cluster {
+    let (request, destination, policy) = parts;
+    let mut tls = match &request.tls {
+        Some((tls, _)) => Some(tls.clone()),
+        None => policy.tls,
+    };
+    if let Some(tls) = &mut tls
+        && tls.subject_alt_names.is_empty()
+    {
+        tls.subject_alt_names = destination.subject_alt_names();
+    }
+    Cluster {
+        key,
+        name: identity.name,
+        discovery,
+        balancing: policy.balancing.unwrap_or(LoadBalancing::LeastRequest),
+        protocol: identity.protocol,
+        connect_timeout_ms: policy.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS),
+        idle_timeout_ms: policy.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
+        tls,
+        limits: policy.limits,
+        outlier: policy.outlier,
+        identity: ClusterIdentity {
+            service: destination.host.clone(),
+            service_name: destination.service_name().to_owned(),
+            service_namespace: destination.namespace().to_owned(),
+        },
+        policy: identity.policy,
+        source: identity.source,
+    }
+}
+
+/// The object as configuration names it.
+pub(crate) fn source_ref(object: &Object) -> SourceRef {
+    SourceRef {
+        kind: object.kind().kind().to_owned(),
+        namespace: object.meta.namespace.clone(),
+        name: object.meta.name.clone(),
+        section: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
