@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Makes the certificates that the examples name and writes them as Secret manifests, with the certification authority for
+# curl's --cacert beside them:  examples/secrets.sh DIRECTORY
+set -euo pipefail
+out=${1:?usage: examples/secrets.sh DIRECTORY}
+mkdir -p "$out"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/O=example Inc./CN=example.com" \
+    -keyout "$work/ca.key" -out "$out/ca.crt" 2>/dev/null
+
+# secret NAMESPACE NAME HOST...
+secret() {
+    local namespace=$1 name=$2 host=$3 names
+    shift 2
+    names=$(printf ',DNS:%s' "$@")
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/O=example Inc./CN=$host" \
+        -keyout "$work/tls.key" -out "$work/tls.csr" 2>/dev/null
+    openssl x509 -req -in "$work/tls.csr" -CA "$out/ca.crt" -CAkey "$work/ca.key" -CAserial "$work/ca.srl" -CAcreateserial -days 30 \
+        -extfile <(echo "subjectAltName=${names#,}") -out "$work/tls.crt" 2>/dev/null
+    cat >"$out/$name.yaml" <<YAML
+apiVersion: v1
+kind: Secret
+type: kubernetes.io/tls
+metadata:
+  name: $name
+  namespace: $namespace
+data:
+  tls.crt: $(base64 -w0 <"$work/tls.crt")
+  tls.key: $(base64 -w0 <"$work/tls.key")
+YAML
+}
+
+secret istio-system httpbin-credential httpbin.example.com
+secret default foo-example-com-cert foo.example.com
+secret default wildcard-example-com-cert '*.wildcard.example.com'
+chmod 600 "$out"/*.yaml
