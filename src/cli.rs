@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Print the compiled configuration
     Config(ConfigArgs),
+    /// Try it: echo backends, certificates, examples and a gateway in one process
+    Demo(DemoArgs),
     /// Say which way a request would take, and why no other
     Explain(ExplainArgs),
     /// Serve a directory of manifests and follow its changes
@@ -107,6 +109,17 @@ pub(crate) struct WorkloadArgs {
     /// Istio compatibility version, e.g. 1.17 [default: current]
     #[arg(long, value_name = "VERSION")]
     pub(crate) compat: Option<Compat>,
+}
+
+impl Default for WorkloadArgs {
+    fn default() -> Self {
+        Self {
+            label: Vec::new(),
+            namespace: "istio-system".to_owned(),
+            gateway_class: Vec::new(),
+            compat: None,
+        }
+    }
 }
 
 /// Arguments of `check`.
@@ -208,6 +221,10 @@ pub(crate) struct DemoArgs {
     /// Run the printed requests instead of waiting, and fail when an answer is wrong
     #[arg(long)]
     pub(crate) check: bool,
+    /// Only answer on the loopback endpoints that these manifests name: backends for trying a
+    /// configuration of your own; repeatable
+    #[arg(long, value_name = "[NS=]PATH", conflicts_with = "check")]
+    pub(crate) backends: Vec<ConfigPath>,
 }
 
 /// Arguments of `completions`.

@@ -42,6 +42,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => command::check::run(args),
         Command::Completions(args) => Ok(command::completions::run(&args)),
         Command::Config(args) => command::config::run(&args),
+        Command::Demo(args) => command::demo::run(&args),
         Command::Explain(args) => command::explain::run(&args),
         Command::Run(args) => command::run::run(&args),
         Command::Status(args) => command::status::run(&args),

@@ -1,0 +1,70 @@
+//! Certificates for the demonstration, as Secret manifests: made on every start, never kept.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Namespace and name of each Secret, and the host it is for.
+const SECRETS: [(&str, &str, &str); 3] = [
+    ("istio-system", "httpbin-credential", "httpbin.example.com"),
+    ("default", "foo-example-com-cert", "foo.example.com"),
+    (
+        "default",
+        "wildcard-example-com-cert",
+        "*.wildcard.example.com",
+    ),
+];
+
+/// Writes the Secrets below `directory`; gives the path of the certification authority's
+/// certificate, for `curl --cacert`.
+pub(super) fn write(directory: &Path) -> anyhow::Result<PathBuf> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Gwanmun demonstration");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+
+    let mut manifest = String::new();
+    for (namespace, name, host) in SECRETS {
+        let mut params = CertificateParams::new(vec![host.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, host);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &authority)?;
+        manifest.push_str(&secret(
+            namespace,
+            name,
+            &certificate.pem(),
+            &key.serialize_pem(),
+        ));
+    }
+    fs::write(directory.join("secrets.yaml"), manifest)?;
+    let path = directory.join("ca.crt");
+    fs::write(&path, authority.pem())?;
+    Ok(path)
+}
+
+/// A Secret manifest with its content as text.
+fn secret(namespace: &str, name: &str, certificate: &str, key: &str) -> String {
+    let block = |text: &str| {
+        text.lines()
+            .map(|line| format!("    {line}\n"))
+            .collect::<String>()
+    };
+    format!(
+        "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
+         stringData:\n  tls.crt: |\n{}  tls.key: |\n{}---\n",
+        block(certificate),
+        block(key)
+    )
+}
