@@ -3,6 +3,7 @@
 use super::outlier;
 use gwanmun_ir::EndpointIdentity;
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     ops::Deref,
     sync::{
@@ -20,6 +21,8 @@ pub(crate) struct Endpoint {
     pub(crate) text: Box<str>,
     /// What metrics say about it.
     pub(crate) identity: Arc<EndpointIdentity>,
+    /// Equal where the identity is: what metrics look it up by.
+    pub(crate) identity_hash: u64,
     /// What was learnt about the address; survives changes of configuration.
     pub(crate) state: Arc<EndpointState>,
 }
@@ -43,6 +46,7 @@ impl Endpoint {
         Self {
             address,
             text: address.to_string().into(),
+            identity_hash: hash(&identity),
             identity,
             state,
         }
@@ -56,6 +60,19 @@ impl Endpoint {
             Arc::default(),
         )
     }
+}
+
+/// Never 0, which stands for no endpoint.
+fn hash(identity: &EndpointIdentity) -> u64 {
+    let EndpointIdentity {
+        workload,
+        namespace,
+        app,
+        version,
+    } = identity;
+    let mut hasher = DefaultHasher::new();
+    (workload, namespace, app, version).hash(&mut hasher);
+    hasher.finish() | 1
 }
 
 /// A chosen endpoint; counts as one request in flight until it is dropped.

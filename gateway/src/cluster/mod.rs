@@ -23,4 +23,4 @@ pub(crate) use connect::{ConnectError, ConnectFailure, Connection, Protocol};
 pub(crate) use endpoint::{Endpoint, EndpointRef, NoHealthyEndpoint, Outcome};
 pub(crate) use io::UpstreamIo;
 pub(crate) use registry::{Changes, Clusters, Registry};
-pub(crate) use state::Cluster;
+pub(crate) use state::{Cluster, State};

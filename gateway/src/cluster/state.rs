@@ -78,6 +78,27 @@ impl Cluster {
         }
     }
 
+    /// A plaintext HTTP/1.1 cluster without endpoints.
+    #[cfg(test)]
+    pub(crate) fn for_test(name: &str) -> Self {
+        let config = Config {
+            key: gwanmun_ir::ClusterKey::new(name),
+            name: name.to_owned(),
+            discovery: gwanmun_ir::Discovery::Endpoints,
+            balancing: gwanmun_ir::LoadBalancing::RoundRobin,
+            protocol: UpstreamProtocol::Http1,
+            connect_timeout_ms: 10_000,
+            idle_timeout_ms: 60_000,
+            tls: None,
+            limits: gwanmun_ir::CircuitBreakers::default(),
+            outlier: None,
+            identity: gwanmun_ir::ClusterIdentity::default(),
+            policy: None,
+            source: gwanmun_ir::SourceRef::default(),
+        };
+        Self::new(config, None, Arc::new(State::new(1)))
+    }
+
     /// Chooses an endpoint, avoiding `tried` as long as there is another.
     ///
     /// # Errors

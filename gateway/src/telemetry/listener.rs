@@ -1,24 +1,30 @@
 //! Counters of one listener.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-/// Counters of one listener, written at most a few times per connection.
+/// Counters of one listener, written at most a few times per connection. What is counted per
+/// request is in the shards.
 #[derive(Debug, Default)]
 pub(crate) struct ListenerStats {
+    /// Unique in the process.
+    pub(super) id: u64,
     /// `listener_address`: `0.0.0.0_8080`.
-    pub(crate) address: String,
-    connections: AtomicU64,
-    active: AtomicU64,
-    refused: AtomicU64,
-    no_filter_chain: AtomicU64,
-    handshakes: AtomicU64,
-    handshake_errors: AtomicU64,
+    pub(super) address: String,
+    pub(super) connections: AtomicU64,
+    pub(super) ended: AtomicU64,
+    pub(super) overflows: AtomicU64,
+    pub(super) no_filter_chain: AtomicU64,
+    pub(super) handshakes: AtomicU64,
+    pub(super) handshake_errors: AtomicU64,
 }
 
 impl ListenerStats {
-    /// No connection yet.
-    pub(crate) fn new(address: std::net::SocketAddr) -> Self {
+    pub(super) fn new(id: u64, address: SocketAddr) -> Self {
         Self {
+            id,
             address: format!("{}_{}", address.ip(), address.port()),
             ..Self::default()
         }
@@ -27,17 +33,16 @@ impl ListenerStats {
     /// A connection was accepted.
     pub(crate) fn opened(&self) {
         self.connections.fetch_add(1, Relaxed);
-        self.active.fetch_add(1, Relaxed);
     }
 
     /// A connection ended.
     pub(crate) fn closed(&self) {
-        self.active.fetch_sub(1, Relaxed);
+        self.ended.fetch_add(1, Relaxed);
     }
 
     /// A connection was refused because of the connection limit.
     pub(crate) fn overflowed(&self) {
-        self.refused.fetch_add(1, Relaxed);
+        self.overflows.fetch_add(1, Relaxed);
     }
 
     /// A connection matched no filter chain.
@@ -52,5 +57,12 @@ impl ListenerStats {
         } else {
             self.handshake_errors.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Connections that are open.
+    pub(super) fn active(&self) -> u64 {
+        // Ended first: a connection that opens in between must not make this negative.
+        let ended = self.ended.load(Relaxed);
+        self.connections.load(Relaxed).saturating_sub(ended)
     }
 }

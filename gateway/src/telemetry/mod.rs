@@ -3,10 +3,14 @@
 //! Workers write to their own [`Shard`]: a buffer of log lines that a writer thread takes away,
 //! and counters that only they write. Nothing shared is written on the request path.
 
+mod clock;
 mod exchange;
 mod flags;
+mod line;
 mod listener;
+mod series;
 mod shard;
+mod writer;
 
 pub(crate) use exchange::{Exchange, HttpVersion};
 pub(crate) use flags::{Flag, ResponseFlags};
