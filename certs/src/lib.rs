@@ -12,3 +12,4 @@ pub use anchors::Anchors;
 pub use certificate::{Certificate, San, Validity};
 pub use error::{CertError, Problem};
 pub use key_pair::KeyPair;
+pub use pem::base64;

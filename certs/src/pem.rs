@@ -96,3 +96,13 @@ pub(crate) fn blocks(what: &'static str, text: &str) -> Result<Vec<Block>, CertE
 fn marker<'a>(line: &'a str, start: &str) -> Option<&'a str> {
     line.strip_prefix(start)?.strip_suffix("-----")
 }
+
+/// Decodes standard base64; nothing when it is malformed.
+pub fn base64(text: &str) -> Option<Vec<u8>> {
+    let label = "-----BEGIN CERTIFICATE-----\n";
+    let text = format!("{label}{}\n-----END CERTIFICATE-----\n", text.trim());
+    match Section::from_pem_reader(&mut text.as_bytes()) {
+        Ok(Section(bytes)) => Some(bytes),
+        Err(_) => None,
+    }
+}

@@ -80,8 +80,8 @@ pub struct Workload {
 /// Limits that protect the process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Client connections at once; absent means three quarters of the file descriptors the
-    /// process may open, less some for itself: each may need one towards an upstream.
+    /// Client connections at once; absent means half of the file descriptors the process may
+    /// open, less some for itself: each may need one towards an upstream.
     pub max_connections: Option<usize>,
     /// Bytes of a message's head, request line included.
     pub header_bytes: usize,

@@ -1,12 +1,64 @@
 //! The running gateway: threads, control state, and what the embedding program calls.
 
-use crate::{Config, ExtraAdmin, Snapshot, snapshot::SnapshotHandle};
-use gwanmun_ir::{Delta, ListenerKey, Report};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use crate::{
+    AdminRequest, Config, ExtraAdmin, Snapshot,
+    admin::{self, Subject},
+    cluster::{Clusters, Registry},
+    compile::Compiler,
+    limit,
+    snapshot::SnapshotHandle,
+    sockets::SocketSet,
+    telemetry::Telemetry,
+    worker::{Shared, Worker},
+};
+use gwanmun_ir::{Delta, ListenerKey, ListenerState, Report, Resource};
+use parking_lot::{Condvar, Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::{
+    runtime,
+    sync::{Semaphore, oneshot},
+};
 
-/// A running data plane.
+/// A running data plane. Stops, cutting connections off, when dropped; see
+/// [`drain`](Gateway::drain).
 pub struct Gateway {
-    snapshot: Arc<SnapshotHandle>,
+    inner: Arc<Inner>,
+    bound: admin::Bound,
+    control: Control,
+}
+
+/// The thread behind name resolution, admin interface and sweeps.
+struct Control {
+    handle: runtime::Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Inner {
+    shared: Shared,
+    most: u32,
+    state: Mutex<State>,
+    extra: Mutex<Option<ExtraAdmin>>,
+    draining: AtomicBool,
+    quit: Mutex<bool>,
+    quit_changed: Condvar,
+}
+
+/// What changes with configuration.
+struct State {
+    workers: Vec<Worker>,
+    compiler: Compiler,
+    registry: Registry,
+    sockets: SocketSet,
+    epoch: u64,
 }
 
 impl Gateway {
@@ -15,40 +67,247 @@ impl Gateway {
     /// # Errors
     ///
     /// [`StartError`] when a thread cannot be spawned or one of the three addresses is taken.
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        let _ = config;
-        Ok(Self {
+    pub fn start(mut config: Config) -> Result<Self, StartError> {
+        config.concurrency = config.concurrency.max(1);
+        let most = limit::connections(config.limits.max_connections);
+        let config = Arc::new(config);
+        let control = Control::spawn()?;
+        let telemetry = Telemetry::start(&config).map_err(StartError::Thread)?;
+        let registry =
+            Registry::new(&config, control.handle.clone()).map_err(StartError::Resolver)?;
+        let shared = Shared {
+            config: Arc::clone(&config),
             snapshot: Arc::default(),
+            telemetry: Arc::clone(&telemetry),
+            room: Arc::new(Semaphore::new(
+                usize::try_from(most).unwrap_or(usize::MAX >> 3),
+            )),
+        };
+        let workers = (0..config.concurrency)
+            .map(|index| Worker::spawn(index, &shared))
+            .collect::<Result<Vec<_>, _>>()?;
+        let inner = Arc::new(Inner {
+            shared,
+            most,
+            state: Mutex::new(State {
+                workers,
+                compiler: Compiler::default(),
+                registry,
+                sockets: SocketSet::default(),
+                epoch: 0,
+            }),
+            extra: Mutex::new(None),
+            draining: AtomicBool::new(false),
+            quit: Mutex::new(false),
+            quit_changed: Condvar::new(),
+        });
+        let subject: Arc<dyn Subject> = Arc::<Inner>::clone(&inner);
+        let bound = admin::serve(&config, &control.handle, telemetry, subject)?;
+        Ok(Self {
+            inner,
+            bound,
+            control,
         })
     }
 
     /// Compiles and binds `delta`, publishes it as one snapshot, then releases what is gone.
     ///
-    /// Total: what cannot be used is degraded or refused alone and reported.
+    /// Total: what cannot be used is degraded or refused alone and reported. A listener that
+    /// cannot be bound is tried again with every delta.
     pub fn apply(&self, delta: Delta) -> Report {
-        let _ = delta;
-        Report::default()
+        self.inner.apply(delta)
     }
 
     /// What requests are served from now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load()
+        self.inner.shared.snapshot.load()
     }
 
     /// Adds admin paths: asked before the built-in ones.
     pub fn set_extra_admin(&self, extra: ExtraAdmin) {
-        let _ = extra;
+        *self.inner.extra.lock() = Some(extra);
     }
 
     /// Stops accepting, ends keep-alives, and returns when no connection is left or after
-    /// `longest`.
+    /// `longest`. Readiness is 503 from here on.
     pub fn drain(&self, longest: Duration) {
-        let _ = longest;
+        self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.state.lock().sockets.drain();
+        let room = Arc::clone(&self.inner.shared.room);
+        let most = self.inner.most;
+        let (sender, idle) = std::sync::mpsc::channel();
+        self.control.handle.spawn(async move {
+            // All the room is free again when the last connection has ended.
+            let all = room.acquire_many(most).await;
+            let _ = sender.send(all.is_ok());
+        });
+        if idle.recv_timeout(longest).is_err() {
+            tracing::warn!("connections are cut off: the time to drain is over");
+        }
+        self.inner.shared.telemetry.flush(Duration::from_secs(1));
     }
 
     /// The addresses that are really bound, in key order; a dual-stack socket counts once.
     pub fn addresses(&self) -> Vec<(ListenerKey, SocketAddr)> {
-        Vec::new()
+        let states = self.inner.state.lock().sockets.states();
+        let bound = states.into_iter();
+        bound
+            .filter_map(|(key, _, address)| Some((key, address?)))
+            .collect()
+    }
+
+    /// Where the admin interface is bound.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.bound.admin
+    }
+
+    /// Where metrics are served.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.bound.metrics
+    }
+
+    /// Where readiness is served.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.bound.health
+    }
+
+    /// Blocks until the admin interface is asked to quit.
+    pub fn wait_for_quit(&self) {
+        let mut quit = self.inner.quit.lock();
+        while !*quit {
+            self.inner.quit_changed.wait(&mut quit);
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Workers first: what they do may need the control thread.
+        self.inner.state.lock().workers.clear();
+        drop(self.control.stop.take());
+        if let Some(thread) = self.control.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Control {
+    fn spawn() -> Result<Self, StartError> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("gwanmun-control".to_owned())
+            .spawn(move || {
+                // An error means that the gateway is gone, which is the signal.
+                let _ = runtime.block_on(stopped);
+            })
+            .map_err(StartError::Thread)?;
+        Ok(Self {
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Inner {
+    fn apply(&self, delta: Delta) -> Report {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let changed = state.compiler.accept(delta);
+        let clusters = state
+            .registry
+            .reconcile(state.compiler.resources(), &changed);
+        let mut rejected = clusters.rejected;
+        let linked = state.registry.clusters();
+        rejected.extend(state.compiler.compile(&changed, &clusters.changed, &linked));
+        let prepared = state
+            .sockets
+            .prepare(&self.shared.config, state.compiler.resources());
+        state.epoch += 1;
+        self.shared.snapshot.publish(Arc::new(Snapshot {
+            epoch: state.epoch,
+            listeners: state.compiler.tables().clone(),
+            clusters: linked,
+        }));
+        if self.draining.load(Ordering::Relaxed) {
+            drop(prepared);
+        } else {
+            state
+                .sockets
+                .commit(prepared, &state.workers, &self.shared.telemetry);
+        }
+        self.shared
+            .telemetry
+            .configured(state.epoch, rejected.len());
+        let listeners = state.sockets.states().into_iter();
+        Report {
+            epoch: state.epoch,
+            rejected,
+            listeners: listeners.map(|(key, state, _)| (key, state)).collect(),
+        }
+    }
+}
+
+impl Subject for Inner {
+    fn epoch(&self) -> u64 {
+        self.shared.snapshot.load().epoch
+    }
+
+    fn resources(&self) -> Vec<Arc<Resource>> {
+        let state = self.state.lock();
+        state.compiler.resources().values().cloned().collect()
+    }
+
+    fn clusters(&self) -> Clusters {
+        Arc::clone(&self.shared.snapshot.load().clusters)
+    }
+
+    fn listeners(&self) -> Vec<(ListenerKey, ListenerState, Option<SocketAddr>)> {
+        self.state.lock().sockets.states()
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Relaxed) {
+            Err("draining".to_owned())
+        } else if self.shared.snapshot.load().epoch == 0 {
+            Err("no configuration yet".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn explain(&self, request: &AdminRequest) -> Result<serde_json::Value, String> {
+        let _ = request;
+        Err("not available".to_owned())
+    }
+
+    fn drain_listeners(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.state.lock().sockets.drain();
+    }
+
+    fn quit(&self) {
+        *self.quit.lock() = true;
+        self.quit_changed.notify_all();
+    }
+
+    fn extra(&self) -> Option<ExtraAdmin> {
+        self.extra.lock().clone()
+    }
+}
+
+impl From<admin::BindError> for StartError {
+    fn from(error: admin::BindError) -> Self {
+        Self::Bind {
+            address: error.address,
+            purpose: error.purpose,
+            source: error.source,
+        }
     }
 }
 
@@ -66,7 +325,10 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The system's resolver configuration cannot be read.
+    #[error("cannot read the DNS configuration: {0}")]
+    Resolver(std::io::Error),
     /// A thread or its runtime could not be made.
-    #[error("cannot start a worker thread: {0}")]
+    #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }

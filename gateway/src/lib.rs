@@ -15,10 +15,13 @@ mod explain;
 mod filter;
 mod gateway;
 mod http;
+mod limit;
 mod listener;
 mod route;
 mod snapshot;
+mod sockets;
 mod telemetry;
+mod worker;
 
 pub use admin::{AdminRequest, AdminResponse, ExtraAdmin};
 pub use config::{AccessLogMode, Config, Limits, Workload};

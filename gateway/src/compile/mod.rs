@@ -1,7 +1,346 @@
 //! Compiles the configuration language into the tables that requests are served from.
+//!
+//! [`Compiler`] keeps what it compiled and recompiles only what a delta names: a route, the
+//! virtual hosts it is in, its chain's table and its listener's table; everything else is shared
+//! with the earlier snapshot.
 
+mod chain;
 mod route;
+mod tls;
 
 pub(crate) use route::{
     CompiledAction, CompiledRetry, CompiledRoute, CompiledTarget, Destination, Targets,
 };
+
+use crate::{cluster::Clusters, listener::ListenerTable, snapshot::FastMap};
+use chain::ChainState;
+use gwanmun_ir::{
+    ChainKey, ClusterKey, Delta, FilterChain, Hostname, Key, ListenerKey, Rejection, Resource,
+    Route, RouteKey, Secret, SecretKey, Security, Severity, SourceRef,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// The listeners' tables, as a snapshot holds them.
+pub(crate) type Tables = FastMap<ListenerKey, Arc<ListenerTable>>;
+
+/// Compiled state, brought up to date delta by delta. Owned by the control side.
+#[derive(Default)]
+pub(crate) struct Compiler {
+    resources: BTreeMap<Key, Arc<Resource>>,
+    routes: FastMap<RouteKey, Arc<CompiledRoute>>,
+    /// Which routes name a cluster.
+    users: FastMap<ClusterKey, BTreeSet<RouteKey>>,
+    chains: FastMap<ChainKey, ChainState>,
+    chains_of: BTreeMap<ListenerKey, BTreeSet<ChainKey>>,
+    secrets: tls::Secrets,
+    configs: tls::Configs,
+    tables: Tables,
+}
+
+/// What has to be rebuilt.
+#[derive(Default)]
+struct Dirty {
+    hosts: BTreeSet<(ChainKey, Option<Hostname>)>,
+    chains: BTreeSet<ChainKey>,
+    listeners: BTreeSet<ListenerKey>,
+}
+
+impl Compiler {
+    /// Takes a delta's resources. Returns the keys of those that are new, different or gone.
+    pub(crate) fn accept(&mut self, delta: Delta) -> Vec<Key> {
+        let mut changed = Vec::new();
+        if delta.complete {
+            let kept: BTreeSet<Key> = delta.upserts.iter().map(Resource::key).collect();
+            let gone = self.resources.keys().filter(|key| !kept.contains(*key));
+            changed.extend(gone.cloned());
+        }
+        changed.extend(
+            delta
+                .removed
+                .into_iter()
+                .filter(|key| self.resources.contains_key(key)),
+        );
+        for key in &changed {
+            self.resources.remove(key);
+        }
+        for resource in delta.upserts {
+            let key = resource.key();
+            if self.resources.get(&key).is_none_or(|old| **old != resource) {
+                self.resources.insert(key.clone(), Arc::new(resource));
+                changed.push(key);
+            }
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        changed
+    }
+
+    /// All resources as of the last [`accept`](Self::accept).
+    pub(crate) fn resources(&self) -> &BTreeMap<Key, Arc<Resource>> {
+        &self.resources
+    }
+
+    /// The tables as of the last [`compile`](Self::compile).
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Compiles the resources named by `changed`, and links again the routes to the clusters
+    /// named by `relinked`. Returns what could not be used as it is.
+    pub(crate) fn compile(
+        &mut self,
+        changed: &[Key],
+        relinked: &[ClusterKey],
+        clusters: &Clusters,
+    ) -> Vec<Rejection> {
+        let mut dirty = Dirty::default();
+        let mut rejected = Vec::new();
+        self.compile_secrets(changed, &mut dirty, &mut rejected);
+        for key in changed {
+            match key {
+                Key::Listener(key) => {
+                    dirty.listeners.insert(key.clone());
+                }
+                Key::Chain(key) => self.take_chain(key, &mut dirty),
+                Key::Route(key) => self.take_route(key, clusters, &mut dirty, &mut rejected),
+                Key::Cluster(_) | Key::Endpoints(_) | Key::Secret(_) => {}
+            }
+        }
+        self.relink(relinked, clusters, &mut dirty);
+        self.build(dirty, &mut rejected);
+        rejected
+    }
+
+    fn compile_secrets(
+        &mut self,
+        changed: &[Key],
+        dirty: &mut Dirty,
+        rejected: &mut Vec<Rejection>,
+    ) {
+        let mut touched: BTreeSet<SecretKey> = BTreeSet::new();
+        for key in changed {
+            let Key::Secret(name) = key else { continue };
+            touched.insert(name.clone());
+            match self.secret(name).cloned() {
+                Some(secret) => {
+                    if let Err(message) = self.secrets.update(&secret) {
+                        let severity = if self.secrets.is_usable(name) {
+                            Severity::Degraded
+                        } else {
+                            Severity::Refused
+                        };
+                        rejected.push(rejection(key.clone(), severity, &secret.source, message));
+                    }
+                }
+                None => self.secrets.remove(name),
+            }
+        }
+        if touched.is_empty() {
+            return;
+        }
+        for (key, chain) in &self.chains {
+            if chain.uses(&touched) {
+                dirty.chains.insert(key.clone());
+            }
+        }
+    }
+
+    fn take_chain(&mut self, key: &ChainKey, dirty: &mut Dirty) {
+        let new = self.chain(key).cloned().map(Arc::new);
+        let state = self.chains.entry(key.clone()).or_default();
+        if let Some(old) = &state.ir {
+            if let Some(chains) = self.chains_of.get_mut(&old.listener) {
+                chains.remove(key);
+            }
+            dirty.listeners.insert(old.listener.clone());
+        }
+        if let Some(new) = &new {
+            let chains = self.chains_of.entry(new.listener.clone()).or_default();
+            chains.insert(key.clone());
+            dirty.listeners.insert(new.listener.clone());
+        }
+        state.ir = new;
+        dirty.chains.insert(key.clone());
+    }
+
+    fn take_route(
+        &mut self,
+        key: &RouteKey,
+        clusters: &Clusters,
+        dirty: &mut Dirty,
+        rejected: &mut Vec<Rejection>,
+    ) {
+        let new = self.route(key).cloned().map(|ir| {
+            let mut errors = Vec::new();
+            let route = CompiledRoute::compile(Arc::new(ir), clusters, &mut errors);
+            let source = route.ir.source.clone();
+            rejected.extend(errors.into_iter().map(|message| {
+                let key = Key::Route(key.clone());
+                rejection(key, Severity::Degraded, &source, message)
+            }));
+            Arc::new(route)
+        });
+        self.replace_route(key, new, dirty);
+    }
+
+    fn relink(&mut self, relinked: &[ClusterKey], clusters: &Clusters, dirty: &mut Dirty) {
+        let users: BTreeSet<RouteKey> = relinked
+            .iter()
+            .filter_map(|cluster| self.users.get(cluster))
+            .flatten()
+            .cloned()
+            .collect();
+        for key in users {
+            if let Some(route) = self.routes.get(&key) {
+                let route = Arc::new(route.relink(clusters));
+                self.replace_route(&key, Some(route), dirty);
+            }
+        }
+    }
+
+    fn replace_route(
+        &mut self,
+        key: &RouteKey,
+        new: Option<Arc<CompiledRoute>>,
+        dirty: &mut Dirty,
+    ) {
+        if let Some(old) = self.routes.remove(key) {
+            for cluster in CompiledRoute::cluster_keys(&old.ir) {
+                if let Some(users) = self.users.get_mut(cluster) {
+                    users.remove(key);
+                    if users.is_empty() {
+                        self.users.remove(cluster);
+                    }
+                }
+            }
+            if let Some(chain) = self.chains.get_mut(&old.ir.chain) {
+                chain.remove(&old, &mut |host| {
+                    dirty.hosts.insert((old.ir.chain.clone(), host));
+                });
+            }
+        }
+        let Some(new) = new else { return };
+        for cluster in CompiledRoute::cluster_keys(&new.ir) {
+            let users = self.users.entry(cluster.clone()).or_default();
+            users.insert(key.clone());
+        }
+        let chain = self.chains.entry(new.ir.chain.clone()).or_default();
+        chain.insert(&new, &mut |host| {
+            dirty.hosts.insert((new.ir.chain.clone(), host));
+        });
+        self.routes.insert(key.clone(), new);
+    }
+
+    fn build(&mut self, mut dirty: Dirty, rejected: &mut Vec<Rejection>) {
+        for (chain, host) in dirty.hosts {
+            if let Some(state) = self.chains.get_mut(&chain) {
+                state.build_host(host.as_ref());
+            }
+            dirty.chains.insert(chain);
+        }
+        for key in dirty.chains {
+            let Some(state) = self.chains.get_mut(&key) else {
+                continue;
+            };
+            let Some(ir) = state.ir.clone() else {
+                state.table = None;
+                if state.is_empty() {
+                    self.chains.remove(&key);
+                }
+                continue;
+            };
+            let tls = match &ir.security {
+                Security::Plaintext => None,
+                Security::Tls(policy) => {
+                    let config = self.configs.get(policy, &self.secrets);
+                    let unknown = tls::unknown_ciphers(policy);
+                    let problem = match (&config, unknown.as_slice()) {
+                        (Err(message), _) => {
+                            Some((Severity::Refused, format!("{message}; its handshakes fail")))
+                        }
+                        (Ok(_), []) => None,
+                        (Ok(_), names) => Some((
+                            Severity::Degraded,
+                            format!(
+                                "unsupported cipher suites are left out: {}",
+                                names.join(", ")
+                            ),
+                        )),
+                    };
+                    // Said when the chain or its certificates changed, not with each route.
+                    let config = config.ok();
+                    if let Some((severity, message)) = problem.filter(|_| state.is_news(&config)) {
+                        let key = Key::Chain(key.clone());
+                        rejected.push(rejection(key, severity, &ir.source, message));
+                    }
+                    config
+                }
+            };
+            state.build(&ir, tls);
+            dirty.listeners.insert(ir.listener.clone());
+        }
+        for key in dirty.listeners {
+            self.build_listener(&key);
+        }
+    }
+
+    fn build_listener(&mut self, key: &ListenerKey) {
+        let Some(Resource::Listener(listener)) = self
+            .resources
+            .get(&Key::Listener(key.clone()))
+            .map(|resource| &**resource)
+        else {
+            self.tables.remove(key);
+            return;
+        };
+        let chains = self.chains_of.get(key).into_iter().flatten();
+        let tables = chains.filter_map(|chain| self.chains.get(chain)?.table.clone());
+        let table = ListenerTable::new(listener, tables.collect());
+        self.tables.insert(key.clone(), Arc::new(table));
+    }
+
+    fn chain(&self, key: &ChainKey) -> Option<&FilterChain> {
+        match &**self.resources.get(&Key::Chain(key.clone()))? {
+            Resource::Chain(chain) => Some(chain),
+            Resource::Listener(_)
+            | Resource::Route(_)
+            | Resource::Cluster(_)
+            | Resource::Endpoints(_)
+            | Resource::Secret(_) => None,
+        }
+    }
+
+    fn route(&self, key: &RouteKey) -> Option<&Route> {
+        match &**self.resources.get(&Key::Route(key.clone()))? {
+            Resource::Route(route) => Some(route),
+            Resource::Listener(_)
+            | Resource::Chain(_)
+            | Resource::Cluster(_)
+            | Resource::Endpoints(_)
+            | Resource::Secret(_) => None,
+        }
+    }
+
+    fn secret(&self, key: &SecretKey) -> Option<&Secret> {
+        match &**self.resources.get(&Key::Secret(key.clone()))? {
+            Resource::Secret(secret) => Some(secret),
+            Resource::Listener(_)
+            | Resource::Chain(_)
+            | Resource::Route(_)
+            | Resource::Cluster(_)
+            | Resource::Endpoints(_) => None,
+        }
+    }
+}
+
+fn rejection(key: Key, severity: Severity, source: &SourceRef, message: String) -> Rejection {
+    Rejection {
+        key,
+        severity,
+        source: source.clone(),
+        message,
+    }
+}

@@ -1,8 +1,13 @@
 //! One rule, ready to be served.
 
-use crate::{cluster::Cluster, filter::CompiledFilters};
+use crate::{
+    cluster::{Cluster, Clusters},
+    filter::CompiledFilters,
+    route::Matcher,
+};
 use gwanmun_ir::{
-    ClusterKey, Dialect, DirectResponse, Failure, Redirect, RetryPolicy, Route, RouteKey, SourceRef,
+    Action, ClusterKey, Dialect, DirectResponse, Failure, Redirect, RetryPolicy, Route, RouteKey,
+    Target, WeightedTarget,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -26,8 +31,8 @@ pub(crate) struct CompiledRoute {
     pub(crate) retry: Option<CompiledRetry>,
     /// Largest request body in bytes; nothing means unlimited.
     pub(crate) max_request_body: Option<u64>,
-    /// The user object and rule it came from.
-    pub(crate) source: SourceRef,
+    /// Its conditions, any of which suffices: as many as `ir.matches`, or one that always holds.
+    pub(crate) matchers: Arc<[Matcher]>,
     /// The rule as configured; its `matches` say which prefix a rewrite replaces.
     pub(crate) ir: Arc<Route>,
 }
@@ -87,6 +92,9 @@ impl Targets {
 
     /// Chooses by weight; `random` is any uniformly distributed number.
     pub(crate) fn pick(&self, random: u64) -> Option<&CompiledTarget> {
+        if let [only] = self.targets.as_slice() {
+            return Some(only);
+        }
         let total = self.bounds.last().copied()?;
         // Multiply-shift maps a uniform u64 onto 0..total, far below any bias worth speaking of.
         let point = u64::try_from((u128::from(random) * u128::from(total)) >> 64).ok()?;
@@ -97,5 +105,93 @@ impl Targets {
     /// All targets, in configured order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &CompiledTarget> {
         self.targets.iter()
+    }
+}
+
+impl CompiledRoute {
+    /// Compiles a rule. What is wrong with it goes to `errors`, one sentence each.
+    pub(crate) fn compile(ir: Arc<Route>, clusters: &Clusters, errors: &mut Vec<String>) -> Self {
+        let matchers: Arc<[Matcher]> = if ir.matches.is_empty() {
+            Arc::new([Matcher::any()])
+        } else {
+            let compiled = ir.matches.iter().map(|one| Matcher::compile(one, errors));
+            compiled.collect()
+        };
+        Self::link(ir, matchers, clusters, errors)
+    }
+
+    /// The same rule with the clusters of another moment.
+    pub(crate) fn relink(&self, clusters: &Clusters) -> Self {
+        // What is wrong was said when the rule was compiled.
+        let mut said = Vec::new();
+        Self::link(
+            Arc::clone(&self.ir),
+            Arc::clone(&self.matchers),
+            clusters,
+            &mut said,
+        )
+    }
+
+    fn link(
+        ir: Arc<Route>,
+        matchers: Arc<[Matcher]>,
+        clusters: &Clusters,
+        errors: &mut Vec<String>,
+    ) -> Self {
+        Self {
+            key: ir.key.clone(),
+            name: ir.name.as_str().into(),
+            dialect: ir.dialect.clone(),
+            filters: CompiledFilters::default(),
+            action: action(&ir.action, clusters, errors),
+            timeout: ir.timeouts.request_ms.map(Duration::from_millis),
+            per_try_timeout: ir.timeouts.per_try_ms.map(Duration::from_millis),
+            retry: ir.retry.clone(),
+            max_request_body: ir.max_request_body,
+            matchers,
+            ir,
+        }
+    }
+
+    /// Keys of the clusters that a rule names, existing or not.
+    pub(crate) fn cluster_keys(ir: &Route) -> impl Iterator<Item = &ClusterKey> {
+        let targets = match &ir.action {
+            Action::Forward(targets) => targets.as_slice(),
+            Action::Fail(_) | Action::Redirect(_) | Action::Respond(_) => &[],
+        };
+        targets.iter().filter_map(|target| match &target.target {
+            Target::Cluster(key) => Some(key),
+            Target::Fail(_) => None,
+        })
+    }
+}
+
+fn action(ir: &Action, clusters: &Clusters, errors: &mut Vec<String>) -> CompiledAction {
+    match ir {
+        Action::Fail(failure) => CompiledAction::Fail(*failure),
+        Action::Forward(targets) => {
+            let compiled = targets.iter().map(|one| target(one, clusters, errors));
+            Targets::new(compiled.collect()).map_or(
+                CompiledAction::Fail(Failure::InvalidBackend),
+                CompiledAction::Forward,
+            )
+        }
+        Action::Redirect(redirect) => CompiledAction::Redirect(redirect.clone()),
+        Action::Respond(response) => CompiledAction::Respond(response.clone()),
+    }
+}
+
+fn target(ir: &WeightedTarget, clusters: &Clusters, _errors: &mut [String]) -> CompiledTarget {
+    let destination = match &ir.target {
+        Target::Cluster(key) => clusters.get(key).map_or_else(
+            || Destination::Fail(Failure::ClusterNotFound, Some(key.clone())),
+            |cluster| Destination::Cluster(Arc::clone(cluster)),
+        ),
+        Target::Fail(failure) => Destination::Fail(*failure, None),
+    };
+    CompiledTarget {
+        destination,
+        weight: ir.weight,
+        filters: CompiledFilters::default(),
     }
 }

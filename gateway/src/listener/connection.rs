@@ -1,6 +1,7 @@
 //! What is known about a client connection once it is accepted.
 
 use super::{ChainGroup, DrainSignal, ListenerTable};
+use crate::telemetry::ListenerStats;
 use gwanmun_ir::{Alpn, TlsVersion};
 use std::{net::SocketAddr, sync::Arc};
 
@@ -23,6 +24,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) protocol: HttpVersion,
     /// Raised when the connection must end after its current request.
     pub(crate) drain: DrainSignal,
+    /// Counters of the listener.
+    pub(crate) stats: Arc<ListenerStats>,
 }
 
 /// What a TLS handshake settled.

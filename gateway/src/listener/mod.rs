@@ -1,11 +1,17 @@
 //! Sockets, connections, and which filter chain a connection belongs to.
 
+mod accept;
 mod connection;
 mod drain;
+mod handshake;
 mod io;
+mod sniff;
+mod socket;
 mod table;
 
+pub(crate) use accept::{Acceptor, run};
 pub(crate) use connection::{ConnectionInfo, HttpVersion, TlsInfo};
 pub(crate) use drain::DrainSignal;
 pub(crate) use io::Io;
+pub(crate) use socket::{Sockets, bind};
 pub(crate) use table::{ChainGroup, ChainTable, ListenerTable};

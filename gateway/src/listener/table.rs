@@ -1,23 +1,112 @@
 //! The filter chains of one socket.
 
-use gwanmun_ir::{FilterChain, Hostname, HttpOptions, ListenerKey};
-use std::sync::Arc;
+use crate::route::{Group, HostMap, VirtualHost, bare_host};
+use gwanmun_ir::{
+    FilterChain, HostRule, Hostname, HttpOptions, Listener, ListenerKey, PathNormalization,
+    Security,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// How a request is treated that belongs to no chain.
+const DEFAULT_HTTP: HttpOptions = HttpOptions {
+    host_rule: HostRule::FallThrough,
+    path_normalization: PathNormalization::Base,
+    trusted_hops: 0,
+    detect_misdirected: false,
+    accept_http10: false,
+};
 
 /// The filter chains of one socket.
 pub(crate) struct ListenerTable {
     /// Key of the listener, as the access log and dumps name it.
     pub(crate) key: ListenerKey,
-    /// The port the user wrote, as seen by clients.
+    /// The port of the listener.
     pub(crate) port: u16,
+    /// Chains with TLS, by SNI.
+    pub(crate) tls: HostMap<Arc<ChainGroup>>,
+    /// Chains without, by the host of each request.
+    pub(crate) plaintext: HostMap<Arc<ChainGroup>>,
+    /// The options of all chains, where they are the same for all.
+    pub(crate) uniform: Option<HttpOptions>,
 }
 
 impl ListenerTable {
+    /// Groups the chains of a listener.
+    pub(crate) fn new(listener: &Listener, mut chains: Vec<Arc<ChainTable>>) -> Self {
+        chains.sort_by(|a, b| {
+            let by_rank = a.chain.rank.cmp(&b.chain.rank);
+            by_rank.then_with(|| a.chain.key.cmp(&b.chain.key))
+        });
+        let (tls, plaintext): (Vec<_>, Vec<_>) = chains
+            .iter()
+            .cloned()
+            .partition(|chain| matches!(chain.chain.security, Security::Tls(_)));
+        let mut options = chains.iter().map(|chain| &chain.http);
+        let first = options.next();
+        let uniform = first
+            .filter(|first| options.all(|other| other == *first))
+            .cloned();
+        Self {
+            key: listener.key.clone(),
+            port: listener.port,
+            tls: groups(tls),
+            plaintext: groups(plaintext),
+            uniform,
+        }
+    }
+
     /// The group of chains for a server name: exact, then longest wildcard, then any.
     /// `sni` is in lower case without trailing dot.
     pub(crate) fn group_for_sni(&self, sni: Option<&str>) -> Option<&Arc<ChainGroup>> {
-        let _ = sni;
-        None
+        match sni {
+            Some(name) => self.tls.get(name),
+            None => self.tls.named(None),
+        }
     }
+
+    /// How a request for `host` (lower case, without port) is treated before it is routed.
+    /// `tls` is the group that the connection's SNI chose.
+    pub(crate) fn http_options(&self, tls: Option<&Arc<ChainGroup>>, host: &str) -> &HttpOptions {
+        if let Some(options) = &self.uniform {
+            return options;
+        }
+        let chain = match self.group_for_request(tls, bare_host(host)) {
+            Group::Chains(group) => group.chains.first(),
+            Group::None | Group::Misdirected => None,
+        };
+        chain.map_or(&DEFAULT_HTTP, |chain| &chain.http)
+    }
+}
+
+/// Groups chains, which are in the order of rank, by each of their hostnames.
+fn groups(chains: Vec<Arc<ChainTable>>) -> HostMap<Arc<ChainGroup>> {
+    let mut by_name: BTreeMap<Option<Hostname>, Vec<Arc<ChainTable>>> = BTreeMap::new();
+    for chain in chains {
+        let names = chain.chain.matches.hostnames.iter();
+        let mut names: BTreeSet<Option<Hostname>> = names
+            .map(|name| (!name.is_any()).then(|| name.clone()))
+            .collect();
+        if names.is_empty() {
+            names.insert(None);
+        }
+        for name in names {
+            by_name.entry(name).or_default().push(Arc::clone(&chain));
+        }
+    }
+    let mut groups = HostMap::default();
+    for (hostname, chains) in by_name {
+        let tls = chains.iter().find_map(|chain| chain.tls.clone());
+        let group = ChainGroup {
+            hostname,
+            chains,
+            tls,
+        };
+        groups.insert(group.hostname.clone().as_ref(), Arc::new(group));
+    }
+    groups
 }
 
 /// The chains of a socket that share a hostname, in the order they are tried.
@@ -26,7 +115,8 @@ pub(crate) struct ChainGroup {
     pub(crate) hostname: Option<Hostname>,
     /// The chains, by rank.
     pub(crate) chains: Vec<Arc<ChainTable>>,
-    /// How TLS is terminated; nothing in plaintext or without a usable certificate.
+    /// How TLS is terminated: as the first chain with a usable certificate says. Nothing in
+    /// plaintext, or when there is none.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -36,4 +126,8 @@ pub(crate) struct ChainTable {
     pub(crate) chain: Arc<FilterChain>,
     /// How it treats HTTP.
     pub(crate) http: HttpOptions,
+    /// How it terminates TLS; nothing in plaintext or without a usable certificate.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// Its rules.
+    pub(crate) hosts: Arc<HostMap<Arc<VirtualHost>>>,
 }

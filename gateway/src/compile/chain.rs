@@ -1,0 +1,124 @@
+//! One filter chain and its virtual hosts.
+
+use super::CompiledRoute;
+use crate::{
+    listener::ChainTable,
+    route::{HostMap, VirtualHost},
+};
+use gwanmun_ir::{AppProtocol, FilterChain, Hostname, RouteKey, SecretKey, Security};
+use rustls::ServerConfig;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// The routes of one virtual host, by key.
+type HostRoutes = BTreeMap<RouteKey, Arc<CompiledRoute>>;
+
+/// One filter chain, perhaps not configured (yet), and the routes that name it.
+#[derive(Default)]
+pub(super) struct ChainState {
+    /// The chain as configured.
+    pub(super) ir: Option<Arc<FilterChain>>,
+    /// The compiled chain; nothing while it is not configured.
+    pub(super) table: Option<Arc<ChainTable>>,
+    routes: BTreeMap<Option<Hostname>, HostRoutes>,
+    hosts: Arc<HostMap<Arc<VirtualHost>>>,
+    said: Option<(Arc<FilterChain>, bool)>,
+}
+
+impl ChainState {
+    /// Whether one of `secrets` is among its certificates.
+    pub(super) fn uses(&self, secrets: &BTreeSet<SecretKey>) -> bool {
+        let security = self.ir.as_ref().map(|ir| &ir.security);
+        match security {
+            Some(Security::Tls(policy)) => policy
+                .certificates
+                .iter()
+                .any(|certificate| secrets.contains(certificate)),
+            Some(Security::Plaintext) | None => false,
+        }
+    }
+
+    /// Whether nothing names it any more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ir.is_none() && self.routes.is_empty()
+    }
+
+    /// Whether the state of its TLS is another than when this was asked last.
+    pub(super) fn is_news(&mut self, config: &Option<Arc<ServerConfig>>) -> bool {
+        let Some(ir) = &self.ir else { return false };
+        let now = (Arc::clone(ir), config.is_some());
+        let news = self
+            .said
+            .as_ref()
+            .is_none_or(|(said, usable)| !Arc::ptr_eq(said, ir) || *usable != now.1);
+        self.said = Some(now);
+        news
+    }
+
+    /// Adds a route; `touched` learns the hosts to rebuild.
+    pub(super) fn insert(
+        &mut self,
+        route: &Arc<CompiledRoute>,
+        touched: &mut dyn FnMut(Option<Hostname>),
+    ) {
+        for host in hosts_of(route) {
+            let routes = self.routes.entry(host.clone()).or_default();
+            routes.insert(route.key.clone(), Arc::clone(route));
+            touched(host);
+        }
+    }
+
+    /// Removes a route; `touched` learns the hosts to rebuild.
+    pub(super) fn remove(
+        &mut self,
+        route: &CompiledRoute,
+        touched: &mut dyn FnMut(Option<Hostname>),
+    ) {
+        for host in hosts_of(route) {
+            if let Some(routes) = self.routes.get_mut(&host) {
+                routes.remove(&route.key);
+            }
+            touched(host);
+        }
+    }
+
+    /// Rebuilds one virtual host from its routes.
+    pub(super) fn build_host(&mut self, host: Option<&Hostname>) {
+        let key = host.cloned();
+        let hosts = Arc::make_mut(&mut self.hosts);
+        match self.routes.get(&key) {
+            Some(routes) if !routes.is_empty() => {
+                let built = VirtualHost::new(key, routes.values());
+                hosts.insert(host, Arc::new(built));
+            }
+            Some(_) | None => {
+                hosts.remove(host);
+                self.routes.remove(&key);
+            }
+        }
+    }
+
+    /// Rebuilds the table from the virtual hosts.
+    pub(super) fn build(&mut self, ir: &Arc<FilterChain>, tls: Option<Arc<ServerConfig>>) {
+        let AppProtocol::Http(http) = &ir.protocol;
+        self.table = Some(Arc::new(ChainTable {
+            chain: Arc::clone(ir),
+            http: http.clone(),
+            tls,
+            hosts: Arc::clone(&self.hosts),
+        }));
+    }
+}
+
+/// The hosts of a route, each once; nothing stands for any.
+fn hosts_of(route: &CompiledRoute) -> BTreeSet<Option<Hostname>> {
+    if route.ir.hostnames.is_empty() {
+        return BTreeSet::from([None]);
+    }
+    let names = route.ir.hostnames.iter();
+    names
+        .map(|name| (!name.is_any()).then(|| name.clone()))
+        .collect()
+}

@@ -1,0 +1,231 @@
+//! Which sockets are open, and how they follow the configuration.
+
+use crate::{
+    Config,
+    listener::{DrainSignal, Sockets, bind},
+    telemetry::Telemetry,
+    worker::{Listen, Worker},
+};
+use arc_swap::ArcSwap;
+use gwanmun_ir::{BindAddress, Key, Listener, ListenerKey, ListenerState, Resource, Transport};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{oneshot, watch};
+
+/// Longest wait until workers have closed a socket.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// Where a listener is to be bound, after port mapping.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Place {
+    ip: Option<IpAddr>,
+    port: u16,
+}
+
+/// A socket that accepts connections.
+struct Open {
+    place: Place,
+    address: SocketAddr,
+    /// The listener it serves; changes when another one takes the place over.
+    key: Arc<ArcSwap<ListenerKey>>,
+    close: watch::Sender<bool>,
+    drain: watch::Sender<bool>,
+    closed: Vec<oneshot::Receiver<()>>,
+}
+
+/// A listener: its socket if there is one, and what is wrong if something is.
+#[derive(Default)]
+struct Entry {
+    open: Option<Open>,
+    failure: Option<String>,
+}
+
+/// The sockets of all listeners.
+#[derive(Default)]
+pub(crate) struct SocketSet {
+    entries: BTreeMap<ListenerKey, Entry>,
+}
+
+/// Sockets that are bound and not accepting yet, and those that have become superfluous.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    bound: Vec<(ListenerKey, Place, Sockets)>,
+    released: Vec<Open>,
+}
+
+impl SocketSet {
+    /// Binds what `resources` ask for and is not bound yet. Nothing is accepted before
+    /// [`commit`](Self::commit), nothing closed.
+    pub(crate) fn prepare(
+        &mut self,
+        config: &Config,
+        resources: &BTreeMap<Key, Arc<Resource>>,
+    ) -> Prepared {
+        let wanted: BTreeMap<&ListenerKey, &Listener> = resources
+            .values()
+            .filter_map(|resource| match &**resource {
+                Resource::Listener(listener) => Some((&listener.key, listener)),
+                Resource::Chain(_)
+                | Resource::Route(_)
+                | Resource::Cluster(_)
+                | Resource::Endpoints(_)
+                | Resource::Secret(_) => None,
+            })
+            .collect();
+        let mut prepared = Prepared::default();
+        self.entries.retain(|key, entry| {
+            let keep = wanted.contains_key(key);
+            if !keep {
+                prepared.released.extend(entry.open.take());
+            }
+            keep
+        });
+        for (key, listener) in wanted {
+            self.place(config, key, listener, &mut prepared);
+        }
+        prepared
+    }
+
+    fn place(
+        &mut self,
+        config: &Config,
+        key: &ListenerKey,
+        listener: &Listener,
+        prepared: &mut Prepared,
+    ) {
+        let place = Place::of(config, listener);
+        let taken = prepared
+            .released
+            .iter()
+            .position(|open| open.place == place && place.port != 0);
+        let entry = self.entries.entry(key.clone()).or_default();
+        if entry.open.as_ref().is_some_and(|open| open.place == place) {
+            entry.failure = None;
+            return;
+        }
+        if listener.transport == Transport::Udp {
+            entry.failure = Some("UDP is not supported".to_owned());
+            return;
+        }
+        if let Some(position) = taken {
+            let open = prepared.released.swap_remove(position);
+            open.key.store(Arc::new(key.clone()));
+            prepared.released.extend(entry.open.replace(open));
+            entry.failure = None;
+            return;
+        }
+        match bind(place.ip, place.port, config.concurrency) {
+            Ok(sockets) => prepared.bound.push((key.clone(), place, sockets)),
+            Err(error) => {
+                let place = match place.ip {
+                    Some(ip) => SocketAddr::new(ip, place.port).to_string(),
+                    None => format!("port {}", place.port),
+                };
+                entry.failure = Some(format!("cannot bind {place}: {error}"));
+            }
+        }
+    }
+
+    /// Starts to accept on what [`prepare`](Self::prepare) bound, and closes what is superfluous,
+    /// once the snapshot is published.
+    pub(crate) fn commit(
+        &mut self,
+        mut prepared: Prepared,
+        workers: &[Worker],
+        telemetry: &Telemetry,
+    ) {
+        for (key, place, sockets) in prepared.bound {
+            let (close, close_signal) = DrainSignal::new();
+            let (drain, drain_signal) = DrainSignal::new();
+            let mut open = Open {
+                place,
+                address: sockets.address,
+                key: Arc::new(ArcSwap::from_pointee(key.clone())),
+                close,
+                drain,
+                closed: Vec::new(),
+            };
+            let stats = telemetry.listener(sockets.address);
+            for (worker, socket) in workers.iter().zip(sockets.each) {
+                let (sender, closed) = oneshot::channel();
+                open.closed.push(closed);
+                worker.listen(Listen {
+                    socket,
+                    key: Arc::clone(&open.key),
+                    stats: Arc::clone(&stats),
+                    close: close_signal.clone(),
+                    closed: sender,
+                    drain: drain_signal.clone(),
+                });
+            }
+            let entry = self.entries.entry(key).or_default();
+            entry.failure = None;
+            prepared.released.extend(entry.open.replace(open));
+        }
+        close_all(prepared.released);
+    }
+
+    /// Stops accepting everywhere and tells all connections to end.
+    pub(crate) fn drain(&mut self) {
+        let open = self.entries.values_mut();
+        close_all(open.filter_map(|entry| entry.open.take()).collect());
+    }
+
+    /// Every listener and whether it is bound, in key order.
+    pub(crate) fn states(&self) -> Vec<(ListenerKey, ListenerState, Option<SocketAddr>)> {
+        let entries = self.entries.iter();
+        entries
+            .map(|(key, entry)| {
+                let state = match &entry.failure {
+                    Some(reason) => ListenerState::Failed(reason.clone()),
+                    None => ListenerState::Bound,
+                };
+                let address = entry.open.as_ref().map(|open| open.address);
+                (key.clone(), state, address)
+            })
+            .collect()
+    }
+}
+
+impl Place {
+    fn of(config: &Config, listener: &Listener) -> Self {
+        let mapped = config
+            .port_map
+            .iter()
+            .find(|(from, _)| *from == listener.port);
+        Self {
+            ip: match listener.address {
+                BindAddress::Any => config.bind,
+                BindAddress::Ip(ip) => Some(ip),
+            },
+            port: mapped.map_or(listener.port, |(_, to)| *to),
+        }
+    }
+}
+
+/// Closes sockets; their connections are served to their end, or to the end of their time.
+fn close_all(sockets: Vec<Open>) {
+    for open in &sockets {
+        open.close.send_replace(true);
+        open.drain.send_replace(true);
+    }
+    let deadline = Instant::now() + CLOSE;
+    for closed in sockets.into_iter().flat_map(|open| open.closed) {
+        wait(closed, deadline);
+    }
+}
+
+/// Waits for a worker without a runtime at hand.
+fn wait(mut closed: oneshot::Receiver<()>, deadline: Instant) {
+    while let Err(oneshot::error::TryRecvError::Empty) = closed.try_recv() {
+        if Instant::now() >= deadline {
+            tracing::warn!("a worker thread is slow to close a socket");
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,115 @@
+//! Worker threads: each runs one event loop with its own sockets, pools and counters.
+
+use crate::{
+    Config, StartError,
+    core::Core,
+    listener::{Acceptor, DrainSignal, run},
+    snapshot::SnapshotHandle,
+    telemetry::{ListenerStats, Telemetry},
+};
+use arc_swap::ArcSwap;
+use gwanmun_ir::ListenerKey;
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use tokio::{
+    runtime,
+    sync::{Semaphore, mpsc, oneshot},
+};
+
+/// Time between two rounds of housekeeping.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// A worker thread. Stops, cutting its connections off, when dropped.
+pub(crate) struct Worker {
+    orders: Option<mpsc::UnboundedSender<Listen>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) snapshot: Arc<SnapshotHandle>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// Room for connections in the whole process.
+    pub(crate) room: Arc<Semaphore>,
+}
+
+/// The order to accept connections on a socket.
+pub(crate) struct Listen {
+    pub(crate) socket: std::net::TcpListener,
+    pub(crate) key: Arc<ArcSwap<ListenerKey>>,
+    pub(crate) stats: Arc<ListenerStats>,
+    /// Raised to stop accepting.
+    pub(crate) close: DrainSignal,
+    /// Learns that the socket is closed.
+    pub(crate) closed: oneshot::Sender<()>,
+    /// Raised to end connections.
+    pub(crate) drain: DrainSignal,
+}
+
+impl Worker {
+    /// Spawns a worker.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Thread`] when the thread or its event loop cannot be made.
+    pub(crate) fn spawn(index: usize, shared: &Shared) -> Result<Self, StartError> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let core = Arc::new(Core::new(
+            Arc::clone(&shared.config),
+            Arc::clone(&shared.snapshot),
+            shared.telemetry.shard(),
+        ));
+        let room = Arc::clone(&shared.room);
+        let (orders, incoming) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("gwanmun-worker-{index}"))
+            .spawn(move || runtime.block_on(work(core, room, incoming)))
+            .map_err(StartError::Thread)?;
+        Ok(Self {
+            orders: Some(orders),
+            thread: Some(thread),
+        })
+    }
+
+    /// Gives an order.
+    pub(crate) fn listen(&self, listen: Listen) {
+        if let Some(orders) = &self.orders
+            && orders.send(listen).is_err()
+        {
+            tracing::error!("a worker thread is gone; its share of connections is refused");
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn work(core: Arc<Core>, room: Arc<Semaphore>, mut orders: mpsc::UnboundedReceiver<Listen>) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            order = orders.recv() => {
+                let Some(order) = order else { return };
+                let acceptor = Arc::new(Acceptor {
+                    core: Arc::clone(&core),
+                    key: order.key,
+                    room: Arc::clone(&room),
+                    drain: order.drain,
+                    stats: order.stats,
+                });
+                tokio::spawn(run(acceptor, order.socket, order.close, order.closed));
+            }
+            _ = sweep.tick() => core.sweep(),
+        }
+    }
+}
