@@ -1,17 +1,18 @@
 //! Why a message is refused.
 
 use super::reason::reason;
+use crate::telemetry::Flag;
 
 /// Why a request is refused before it is routed. The connection is closed after the answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{status} {details}")]
 pub(crate) struct RequestError {
-    /// Status of the answer.
+    /// Status of the answer; 0 for none, see [`Self::is_reset`].
     pub(crate) status: u16,
     /// Body of the answer; empty for none.
     pub(crate) body: &'static str,
-    /// Response flag; empty for none.
-    pub(crate) flag: &'static str,
+    /// Response flag.
+    pub(crate) flag: Option<Flag>,
     /// Response code details, Envoy's strings.
     pub(crate) details: &'static str,
 }
@@ -22,7 +23,7 @@ impl RequestError {
         Self {
             status,
             body: reason(status),
-            flag: "DPE",
+            flag: Some(Flag::Dpe),
             details,
         }
     }
@@ -32,7 +33,7 @@ impl RequestError {
         Self {
             status: 400,
             body: "",
-            flag: "",
+            flag: None,
             details,
         }
     }
@@ -97,12 +98,46 @@ impl RequestError {
         Self::silent("path_normalization_failed")
     }
 
+    /// CONNECT, which no route serves.
+    pub(crate) fn connect() -> Self {
+        Self {
+            status: 404,
+            body: "",
+            flag: Some(Flag::Nr),
+            details: "route_not_found",
+        }
+    }
+
+    /// A field that HTTP/2 does not allow: the stream is reset.
+    pub(crate) fn stream_field() -> Self {
+        Self::reset("http2.invalid.header.field")
+    }
+
+    /// A request that HTTP/2 does not allow: the stream is reset.
+    pub(crate) fn stream_message() -> Self {
+        Self::reset("http2.violation.of.messaging.rule")
+    }
+
+    fn reset(details: &'static str) -> Self {
+        Self {
+            status: 0,
+            body: "",
+            flag: Some(Flag::Dpe),
+            details,
+        }
+    }
+
+    /// Whether the stream is reset (`PROTOCOL_ERROR`) instead of answered.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.status == 0
+    }
+
     /// `OPTIONS *`.
     pub(crate) fn absolute_path() -> Self {
         Self {
             status: 404,
             body: "",
-            flag: "",
+            flag: None,
             details: "absolute_path_rejected",
         }
     }

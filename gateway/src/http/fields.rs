@@ -49,6 +49,19 @@ pub(super) struct Field {
     place: Place,
 }
 
+impl Field {
+    /// The number of its name.
+    pub(super) fn known(&self) -> Known {
+        self.known
+    }
+}
+
+/// Copies made while fields are turned into a map: the arena, once.
+#[derive(Default)]
+pub(super) struct Pieces {
+    arena: Option<Bytes>,
+}
+
 /// The fields of a head, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Fields {
@@ -91,14 +104,14 @@ impl Fields {
         }
     }
 
-    /// The fields of a decoded HTTP/2 head. Cookie lines are joined into one, after the others
-    /// ([RFC 9113 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)).
+    /// The fields of a decoded HTTP/2 head.
     pub(super) fn pairs(map: HeaderMap) -> Self {
         let mut fields = Self::received(Bytes::new(), map.len());
         fields.pairs.reserve_exact(map.len());
-        let mut last: Option<HeaderName> = None;
         for (name, value) in map {
-            let Some(name) = name.or_else(|| last.clone()) else {
+            // A name is given once for all its values.
+            let before = || fields.pairs.last().map(|(name, _)| name.clone());
+            let Some(name) = name.or_else(before) else {
                 continue;
             };
             let known = Known::classify(name.as_str().as_bytes());
@@ -111,7 +124,6 @@ impl Fields {
                 known,
                 place: Place::Pair,
             });
-            last = Some(name.clone());
             fields.pairs.push((name, value));
         }
         fields
@@ -250,12 +262,40 @@ impl Fields {
             .map(|field| (self.field_name(field), self.field_value(field)))
     }
 
-    /// As [`Self::iter`], with the names' numbers.
-    pub(super) fn iter_known(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
-        self.list
-            .iter()
-            .filter(|field| field.known != Known::Gone)
-            .map(|field| (field.known, self.field_name(field), self.field_value(field)))
+    /// The fields themselves, in order.
+    pub(super) fn each(&self) -> impl Iterator<Item = &Field> {
+        self.list.iter().filter(|field| field.known != Known::Gone)
+    }
+
+    /// A field's value as the `http` crate has it, sharing the bytes where they are.
+    pub(super) fn shared_value(&self, field: &Field, pieces: &mut Pieces) -> Option<HeaderValue> {
+        let at = index(field.value_at);
+        let range = at..at.saturating_add(index(field.value_len));
+        let bytes = match field.place {
+            Place::Pair => {
+                let (_, value) = self.pairs.get(index(field.name_at))?;
+                return Some(value.clone());
+            }
+            Place::Received | Place::Line => &self.received,
+            Place::Arena => pieces
+                .arena
+                .get_or_insert_with(|| Bytes::copy_from_slice(&self.arena)),
+        };
+        let shared = (range.end <= bytes.len()).then(|| bytes.slice(range))?;
+        HeaderValue::from_maybe_shared(shared).ok()
+    }
+
+    /// A field's name as the `http` crate has it.
+    pub(super) fn shared_name(&self, field: &Field) -> Option<HeaderName> {
+        match field.place {
+            Place::Pair => self
+                .pairs
+                .get(index(field.name_at))
+                .map(|(name, _)| name.clone()),
+            Place::Received | Place::Line | Place::Arena => {
+                HeaderName::from_bytes(self.field_name(field)).ok()
+            }
+        }
     }
 
     /// How many fields there are.

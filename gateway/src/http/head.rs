@@ -96,6 +96,8 @@ pub(crate) struct RequestHead {
     pub(super) framing: BodyFraming,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) keep_alive: bool,
+    /// Nothing names the host, which an empty `host` field does.
+    pub(super) missing_host: bool,
     pub(super) target: Span,
     pub(super) path_len: u32,
     pub(super) original: Option<Span>,
@@ -120,6 +122,7 @@ impl RequestHead {
             framing: BodyFraming::None,
             upgrade: None,
             keep_alive: true,
+            missing_host: false,
             target: Span::EMPTY,
             path_len: 0,
             original: None,

@@ -2,6 +2,8 @@
 //!
 //! A name is classified once, when its field is received; from then on lookups compare numbers.
 
+use http::HeaderName;
+
 macro_rules! known {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
         /// A field name with a number of its own, or the group it belongs to.
@@ -28,6 +30,17 @@ macro_rules! known {
                 match self {
                     Self::Other | Self::EnvoyOther | Self::Gone => "",
                     $(Self::$variant => $text,)*
+                }
+            }
+
+            /// The name as the `http` crate has it; nothing for groups.
+            pub(crate) fn header_name(self) -> Option<HeaderName> {
+                match self {
+                    Self::Other | Self::EnvoyOther | Self::Gone => None,
+                    $(Self::$variant => {
+                        const NAME: HeaderName = HeaderName::from_static($text);
+                        Some(NAME)
+                    })*
                 }
             }
 
@@ -158,8 +171,21 @@ impl Known {
     }
 
     /// Whether the name starts with `x-envoy-`.
+    #[inline]
     pub(crate) fn is_envoy(self) -> bool {
-        self == Self::EnvoyOther || self.text().starts_with("x-envoy-")
+        matches!(
+            self,
+            Self::EnvoyOther
+                | Self::XEnvoyAttemptCount
+                | Self::XEnvoyExpectedTimeout
+                | Self::XEnvoyExternalAddress
+                | Self::XEnvoyMaxRetries
+                | Self::XEnvoyOriginalHost
+                | Self::XEnvoyOriginalPath
+                | Self::XEnvoyOverloaded
+                | Self::XEnvoyRetryOn
+                | Self::XEnvoyServiceTime
+        )
     }
 }
 
@@ -181,6 +207,8 @@ mod tests {
     fn every_name_is_classified_as_itself() {
         for known in Known::NAMED {
             assert_eq!(Known::classify(known.text().as_bytes()), *known);
+            assert_eq!(known.is_envoy(), known.text().starts_with("x-envoy-"));
+            assert_eq!(known.header_name().unwrap(), known.text());
         }
     }
 

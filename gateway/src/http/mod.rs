@@ -6,9 +6,12 @@
 mod authority;
 pub(crate) mod error;
 pub(crate) mod fields;
+pub(crate) mod gate;
 pub(crate) mod h1;
+pub(crate) mod h2;
 pub(crate) mod head;
 pub(crate) mod known;
+mod normalize;
 pub(crate) mod reason;
 mod view;
 

@@ -14,6 +14,7 @@ mod write;
 pub(crate) use body::{BodyDecoder, BodyEvent, Trailers};
 pub(crate) use request::RequestParser;
 pub(crate) use response::ResponseParser;
+pub(crate) use split::parse_length;
 pub(crate) use write::{
     CHUNK_END, Connection, write_chunk_start, write_continue, write_last_chunk, write_request,
     write_response,

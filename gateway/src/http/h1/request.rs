@@ -137,7 +137,8 @@ impl RequestParser {
             _ => return self.absolute(head, at),
         }
         let Some(host) = host else {
-            return Err(RequestError::missing_host());
+            head.missing_host = true;
+            return Ok(());
         };
         if !authority::is_valid(head.fields.text(host)) {
             return Err(RequestError::invalid_authority());

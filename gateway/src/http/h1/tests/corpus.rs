@@ -4,7 +4,7 @@
 //! proxies named in the comments.
 
 use super::{decode, request};
-use crate::http::head::BodyFraming;
+use crate::{http::head::BodyFraming, telemetry::Flag};
 
 /// What becomes of a request.
 #[derive(Debug, PartialEq)]
@@ -312,14 +312,6 @@ const WHOLE: &[(&str, Is)] = &[
         "GET http://b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         AUTHORITY,
     ),
-    (
-        "GET / HTTP/1.1\r\n\r\n",
-        Refused(400, "missing_host_header"),
-    ),
-    (
-        "GET / HTTP/1.0\r\n\r\n",
-        Refused(400, "missing_host_header"),
-    ),
     ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", AUTHORITY),
     ("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", AUTHORITY),
     ("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", AUTHORITY),
@@ -394,15 +386,24 @@ fn ambiguous_requests_are_refused() {
 #[test]
 fn refusals_carry_envoys_texts() {
     for (text, status, body, flag) in [
-        ("foo\r\n\r\n", 400, "Bad Request", "DPE"),
-        ("GET / HTTP/1.2\r\n\r\n", 426, "Upgrade Required", "DPE"),
-        ("GET / HTTP/1.1\r\n\r\n", 400, "", ""),
-        ("GET https://a/ HTTP/1.1\r\n\r\n", 403, "Forbidden", "DPE"),
+        ("foo\r\n\r\n", 400, "Bad Request", Some(Flag::Dpe)),
+        (
+            "GET / HTTP/1.2\r\n\r\n",
+            426,
+            "Upgrade Required",
+            Some(Flag::Dpe),
+        ),
+        (
+            "GET https://a/ HTTP/1.1\r\n\r\n",
+            403,
+            "Forbidden",
+            Some(Flag::Dpe),
+        ),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: a\r\n\r\n",
             501,
             "Not Implemented",
-            "DPE",
+            Some(Flag::Dpe),
         ),
     ] {
         let error = request(text.as_bytes()).unwrap_err();
