@@ -1,0 +1,329 @@
+//! Gateways and their ListenerSets.
+
+use super::{
+    Context,
+    attach::namespace_allowed,
+    body_limit, certificate,
+    class::Classes,
+    conflict::{self, Claims},
+    grant::Referrer,
+    listener::{Listener, Owner, Sockets},
+    status::{Decision, Reason},
+};
+use crate::{Code, Ref, Severity};
+use gwanmun_api::{
+    Kind, Object, ObjectKey,
+    gateway_api::{AddressType, FromNamespaces, GROUP, Gateway, GatewayAddress, ListenerSet},
+};
+use gwanmun_ir::BindAddress;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+/// Something routes attach to: a Gateway or a ListenerSet of ours.
+pub(super) struct Parent<'a> {
+    pub(super) object: &'a Arc<Object>,
+    /// The Gateway: itself, or the ListenerSet's.
+    pub(super) gateway: ObjectKey,
+    /// Whether it is accepted, apart from its listeners.
+    pub(super) accepted: Decision,
+    pub(super) listeners: Vec<Listener<'a>>,
+    /// Largest request body, bytes.
+    pub(super) max_request_body: Option<u64>,
+    /// Requested addresses to bind; empty means any.
+    pub(super) binds: Vec<IpAddr>,
+    /// Whether the Gateway's client certificate can be used; absent when it has none.
+    pub(super) client_certificate: Option<Decision>,
+    /// BackendTLSPolicies of backends that its routes use.
+    pub(super) policies: BTreeSet<ObjectKey>,
+}
+
+/// All parents of ours, by key.
+pub(super) type Parents<'a> = BTreeMap<ObjectKey, Parent<'a>>;
+
+/// Translates all Gateways of our classes, and the ListenerSets of those.
+pub(super) fn translate<'a>(cx: &mut Context<'a, '_>, classes: &Classes) -> Parents<'a> {
+    let mut sets: BTreeMap<ObjectKey, Vec<Ref<'a, ListenerSet>>> = BTreeMap::new();
+    for set in cx.store.by_age::<ListenerSet>() {
+        let parent = &set.spec.parent_ref;
+        if parent.group() == GROUP && parent.kind() == "Gateway" {
+            let namespace = parent.namespace.as_deref().unwrap_or(set.namespace());
+            let key = ObjectKey::new(Kind::Gateway, namespace, &parent.name);
+            sets.entry(key).or_default().push(set);
+        }
+    }
+    let mut parents = Parents::new();
+    let mut sockets = Sockets::default();
+    for gateway in cx.store.by_age::<Gateway>() {
+        let Some(served) = classes.served(&gateway.spec.gateway_class_name) else {
+            tell_foreign(cx, gateway);
+            continue;
+        };
+        let own = sets.remove(&gateway.key()).unwrap_or_default();
+        let mut family = Family::evaluate(cx, gateway, served, &own);
+        family.place(cx, &mut sockets);
+        for parent in family.members {
+            parents.insert(parent.object.key(), parent);
+        }
+    }
+    parents
+}
+
+/// Says that a Gateway is not ours.
+fn tell_foreign(cx: &mut Context<'_, '_>, gateway: Ref<'_, Gateway>) {
+    let class = &gateway.spec.gateway_class_name;
+    let known = cx
+        .store
+        .get::<gwanmun_api::gateway_api::GatewayClass>("", class);
+    let (severity, message) = if known.is_some() {
+        (Severity::Info, format!("GatewayClass `{class}` belongs to another controller: ignored"))
+    } else {
+        (Severity::Warning, format!("GatewayClass `{class}` is not ours and does not exist: ignored"))
+    };
+    let field = "spec.gatewayClassName";
+    cx.tell(severity, Code::NotAccepted, gateway.object, field, &message);
+}
+
+/// A Gateway and its ListenerSets.
+struct Family<'a> {
+    gateway: Ref<'a, Gateway>,
+    /// The Gateway first, then the sets by age.
+    members: Vec<Parent<'a>>,
+}
+
+impl<'a> Family<'a> {
+    fn evaluate(
+        cx: &mut Context<'a, '_>,
+        gateway: Ref<'a, Gateway>,
+        served: bool,
+        sets: &[Ref<'a, ListenerSet>],
+    ) -> Self {
+        let mut parent = Parent::of_gateway(cx, gateway, served);
+        let mut claims = Claims::default();
+        claims.mark_own(&mut parent.listeners);
+        let mut family = Self {
+            gateway,
+            members: vec![parent],
+        };
+        for set in sets {
+            let mut parent = family.set(cx, *set);
+            claims.mark_set(&mut parent.listeners);
+            family.members.push(parent);
+        }
+        family.tell_conflicts(cx);
+        family.mark_overlaps();
+        family
+    }
+
+    /// Evaluates a ListenerSet.
+    fn set(&self, cx: &mut Context<'a, '_>, set: Ref<'a, ListenerSet>) -> Parent<'a> {
+        let content: &'a ListenerSet = set.content;
+        let owner = owner(self.gateway, set.object, "spec.listeners");
+        let allowed = self.gateway.spec.allowed_listeners.as_ref();
+        let namespaces = allowed.and_then(|allowed| allowed.namespaces.as_ref());
+        let from = namespaces
+            .and_then(|namespaces| namespaces.from.as_ref())
+            .unwrap_or(&FromNamespaces::None);
+        let selector = namespaces.and_then(|namespaces| namespaces.selector.as_ref());
+        let own = self.gateway.namespace();
+        let parent_accepted = self.members.first().is_some_and(|gateway| gateway.accepted.holds());
+        let accepted = if !namespace_allowed(cx.store, (from, selector), own, set.namespace()) {
+            Decision::no(Reason::NotAllowed, "the Gateway allows no ListenerSets from this namespace")
+        } else if parent_accepted {
+            Decision::yes(Reason::Accepted)
+        } else {
+            Decision::no(Reason::ParentNotAccepted, "the Gateway is not accepted")
+        };
+        let listeners = if accepted.holds() {
+            let entries = content.spec.listeners.iter().enumerate();
+            entries
+                .map(|(index, entry)| Listener::evaluate(cx, &owner, index, entry))
+                .collect()
+        } else {
+            let (object, message) = (set.object, &accepted.message);
+            cx.tell(Severity::Error, Code::NotAccepted, object, "spec.parentRef", message);
+            Vec::new()
+        };
+        Parent {
+            object: set.object,
+            gateway: self.gateway.key(),
+            accepted,
+            listeners,
+            max_request_body: body_limit::max_request_body(self.gateway.object, cx.sink),
+            binds: Vec::new(),
+            client_certificate: None,
+            policies: BTreeSet::new(),
+        }
+    }
+
+    fn tell_conflicts(&self, cx: &mut Context<'_, '_>) {
+        for parent in &self.members {
+            for listener in parent.listeners.iter().filter(|one| one.conflict.is_some()) {
+                let message = listener.acceptance().message;
+                let (object, field) = (parent.object, &listener.field);
+                cx.tell(Severity::Error, Code::NotAccepted, object, field, &message);
+            }
+        }
+    }
+
+    /// Marks HTTPS listeners whose hostnames overlap.
+    fn mark_overlaps(&mut self) {
+        let mut listeners: Vec<&mut Listener<'a>> = self
+            .members
+            .iter_mut()
+            .flat_map(|parent| &mut parent.listeners)
+            .filter(|listener| {
+                listener.entry.protocol == gwanmun_api::gateway_api::ProtocolType::Https
+                    && listener.conflict.is_none()
+                    && listener.hostname.is_ok()
+            })
+            .collect();
+        let names: Vec<_> = listeners
+            .iter()
+            .map(|listener| (listener.entry.port, listener.hostname.clone().unwrap_or_default()))
+            .collect();
+        for index in conflict::overlapping(&names) {
+            if let Some(listener) = listeners.get_mut(index) {
+                listener.overlapping = true;
+            }
+        }
+    }
+
+    /// Adds the filter chains of all members to the configuration.
+    fn place(&mut self, cx: &mut Context<'_, '_>, sockets: &mut Sockets) {
+        let Some(gateway) = self.members.first().filter(|gateway| gateway.accepted.holds()) else {
+            return;
+        };
+        let binds: Vec<BindAddress> = if gateway.binds.is_empty() {
+            vec![BindAddress::Any]
+        } else {
+            gateway.binds.iter().copied().map(BindAddress::Ip).collect()
+        };
+        for parent in &mut self.members {
+            let owner = owner(self.gateway, parent.object, "spec.listeners");
+            for listener in &mut parent.listeners {
+                listener.place(cx, &owner, &binds, sockets);
+            }
+        }
+    }
+}
+
+fn owner<'a>(gateway: Ref<'a, Gateway>, object: &'a Arc<Object>, field: &'static str) -> Owner<'a> {
+    let tls = gateway.content.spec.tls.as_ref();
+    Owner {
+        object,
+        frontend: tls.and_then(|tls| tls.frontend.as_ref()),
+        field,
+    }
+}
+
+impl<'a> Parent<'a> {
+    fn of_gateway(cx: &mut Context<'a, '_>, gateway: Ref<'a, Gateway>, served: bool) -> Self {
+        let content: &'a Gateway = gateway.content;
+        let (accepted, field, binds) = match acceptance(content, served) {
+            Ok(binds) => (Decision::yes(Reason::Accepted), "", binds),
+            Err((field, decision)) => (decision, field, Vec::new()),
+        };
+        if !accepted.holds() {
+            let message = &accepted.message;
+            cx.tell(Severity::Error, Code::NotAccepted, gateway.object, field, message);
+        }
+        let owner = owner(gateway, gateway.object, "spec.listeners");
+        let entries = content.spec.listeners.iter().enumerate();
+        let listeners = entries
+            .map(|(index, entry)| Listener::evaluate(cx, &owner, index, entry))
+            .collect();
+        if content.spec.default_scope.is_some() {
+            let message = "default Gateways have no effect yet";
+            let (object, field) = (gateway.object, "spec.defaultScope");
+            cx.tell(Severity::Info, Code::NoEffectYet, object, field, message);
+        }
+        Self {
+            object: gateway.object,
+            gateway: gateway.key(),
+            accepted,
+            listeners,
+            max_request_body: body_limit::max_request_body(gateway.object, cx.sink),
+            binds,
+            client_certificate: client_certificate(cx, gateway),
+            policies: BTreeSet::new(),
+        }
+    }
+}
+
+/// The addresses to bind, or why the Gateway cannot be accepted at all, and which field says so.
+fn acceptance(gateway: &Gateway, served: bool) -> Result<Vec<IpAddr>, (&'static str, Decision)> {
+    if !served {
+        let decision = Decision::pending("the GatewayClass is not accepted");
+        return Err(("spec.gatewayClassName", decision));
+    }
+    let infrastructure = gateway.spec.infrastructure.as_ref();
+    if let Some(parameters) = infrastructure.and_then(|wanted| wanted.parameters_ref.as_ref()) {
+        let message = format!(
+            "parameters of kind `{}` of group `{}` are not supported",
+            parameters.kind, parameters.group
+        );
+        let decision = Decision::no(Reason::InvalidParameters, message);
+        return Err(("spec.infrastructure.parametersRef", decision));
+    }
+    let mut binds = Vec::new();
+    let mut any = false;
+    for address in &gateway.spec.addresses {
+        match bind(address) {
+            Ok(Some(ip)) if !binds.contains(&ip) => binds.push(ip),
+            Ok(Some(_)) => {}
+            Ok(None) => any = true,
+            Err(message) => {
+                let decision = Decision::no(Reason::UnsupportedAddress, message);
+                return Err(("spec.addresses", decision));
+            }
+        }
+    }
+    // Binding every address includes the particular ones.
+    Ok(if any { Vec::new() } else { binds })
+}
+
+/// The address to bind, nothing where any will do, or what is wrong with it.
+fn bind(address: &GatewayAddress) -> Result<Option<IpAddr>, String> {
+    let kind = address.address_type.as_ref().unwrap_or(&AddressType::IpAddress);
+    if kind != &AddressType::IpAddress {
+        return Err(format!("addresses of type `{kind}` are not supported"));
+    }
+    if let Some(scope) = address.routability.as_deref().filter(|text| !text.is_empty()) {
+        return Err(format!("routability `{scope}` cannot be promised"));
+    }
+    match address.value.as_deref().unwrap_or_default() {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_error| format!("`{text}` is not an IP address")),
+    }
+}
+
+/// Whether the client certificate that the Gateway wants to show to backends can be used.
+fn client_certificate(cx: &mut Context<'_, '_>, gateway: Ref<'_, Gateway>) -> Option<Decision> {
+    let tls = gateway.content.spec.tls.as_ref()?;
+    let reference = tls.backend.as_ref()?.client_certificate_ref.as_ref()?;
+    let field = "spec.tls.backend.clientCertificateRef";
+    let from = Referrer {
+        kind: "Gateway",
+        namespace: gateway.namespace(),
+    };
+    let message = "client certificates towards backends have no effect yet";
+    cx.tell(Severity::Info, Code::NoEffectYet, gateway.object, field, message);
+    Some(match certificate::resolve(cx, from, reference) {
+        Ok(_) => Decision::yes(Reason::ResolvedRefs),
+        Err(problem) => {
+            let reason = match problem.reason {
+                Reason::RefNotPermitted => Reason::RefNotPermitted,
+                _ => Reason::InvalidClientCertificateRef,
+            };
+            let message = &problem.message;
+            cx.tell(Severity::Error, Code::RefNotResolved, gateway.object, field, message);
+            Decision::no(reason, problem.message)
+        }
+    })
+}
