@@ -33,9 +33,14 @@ pub(super) fn attach(
         listeners: Vec::new(),
     };
     let meant = |listener: &Listener<'_>| {
-        let section = reference.section_name.as_deref().filter(|name| !name.is_empty());
+        let section = reference
+            .section_name
+            .as_deref()
+            .filter(|name| !name.is_empty());
         section.is_none_or(|name| name == listener.entry.name)
-            && reference.port.is_none_or(|port| port == listener.entry.port)
+            && reference
+                .port
+                .is_none_or(|port| port == listener.entry.port)
     };
     let mut candidates: Vec<(usize, &Listener<'_>)> = parent.listeners.iter().enumerate().collect();
     candidates.retain(|(_, listener)| meant(listener));

@@ -88,11 +88,23 @@ pub(super) fn resolve(
     };
     if let Some((_, message)) = &resolution.problem {
         let message = format!("{message}; its requests are answered with 500");
-        cx.tell(Severity::Error, Code::RefNotResolved, source.object, field, &message);
+        cx.tell(
+            Severity::Error,
+            Code::RefNotResolved,
+            source.object,
+            field,
+            &message,
+        );
     } else if !resolution.policies.is_empty() {
         let message = "a BackendTLSPolicy applies and is not supported yet; its requests are \
                        answered with 500";
-        cx.tell(Severity::Warning, Code::NoEffectYet, source.object, field, message);
+        cx.tell(
+            Severity::Warning,
+            Code::NoEffectYet,
+            source.object,
+            field,
+            message,
+        );
     }
     resolution
 }
@@ -119,7 +131,11 @@ fn find(
     let service = match (group, kind) {
         ("", "Service") => Some((reference.namespace.as_deref().unwrap_or(own), name)),
         HOSTNAME => {
-            if reference.namespace.as_deref().is_some_and(|text| text != own) {
+            if reference
+                .namespace
+                .as_deref()
+                .is_some_and(|text| text != own)
+            {
                 let message = "a Hostname has no namespace".to_owned();
                 return Err((Reason::RefNotPermitted, message));
             }
@@ -172,8 +188,9 @@ fn permitted(
     if permits(store, from, to) {
         return Ok(());
     }
-    let message =
-        format!("no ReferenceGrant in namespace `{namespace}` permits Service `{namespace}/{name}`");
+    let message = format!(
+        "no ReferenceGrant in namespace `{namespace}` permits Service `{namespace}/{name}`"
+    );
     Err((Reason::RefNotPermitted, message))
 }
 
@@ -184,12 +201,13 @@ fn supported(
     name: &str,
     port: u16,
 ) -> Result<(), (Reason, String)> {
-    let protocol = service_port(store, namespace, name, port)
-        .and_then(|port| port.app_protocol.as_deref());
+    let protocol =
+        service_port(store, namespace, name, port).and_then(|port| port.app_protocol.as_deref());
     match protocol {
         Some(protocol @ "kubernetes.io/wss") => {
-            let message =
-                format!("appProtocol `{protocol}` of Service `{namespace}/{name}` is not supported");
+            let message = format!(
+                "appProtocol `{protocol}` of Service `{namespace}/{name}` is not supported"
+            );
             Err((Reason::UnsupportedProtocol, message))
         }
         Some(_) | None => Ok(()),
@@ -230,10 +248,13 @@ fn entry_policies(store: &Store, host: &str) -> Vec<ObjectKey> {
         .all::<BackendTlsPolicy>()
         .filter(|policy| {
             policy.spec.target_refs.iter().any(|target| {
-                let entry = || store.get::<ServiceEntry>(policy.namespace(), &target.name);
+                let hosts = || {
+                    let entry = store.get::<ServiceEntry>(policy.namespace(), &target.name)?;
+                    entry.content.spec.as_ref().map(|spec| &spec.hosts)
+                };
                 target.group == Kind::ServiceEntry.group()
                     && target.kind == Kind::ServiceEntry.kind()
-                    && entry().is_some_and(|entry| entry.spec.hosts.iter().any(|one| one == host))
+                    && hosts().is_some_and(|hosts| hosts.iter().any(|one| one == host))
             })
         })
         .map(|policy| policy.key())

@@ -38,7 +38,8 @@ pub(super) fn resolve(
     };
     let (group, kind, name) = (reference.group(), reference.kind(), &reference.name);
     if !group.is_empty() || kind != "Secret" {
-        let message = format!("kind `{kind}` of group `{group}` holds no certificates; use a Secret");
+        let message =
+            format!("kind `{kind}` of group `{group}` holds no certificates; use a Secret");
         return refuse(Reason::InvalidCertificateRef, message);
     }
     let namespace = reference.namespace.as_deref().unwrap_or(from.namespace);
@@ -97,7 +98,9 @@ pub(super) fn resolve(
 fn key_pair(store: &Store, namespace: &str, name: &str) -> Option<SecretMaterial> {
     let secret = store.get::<core::Secret>(namespace, name)?;
     let text = |key: &str| -> Result<String, String> {
-        let bytes = secret.value(key)?.ok_or_else(|| format!("it has no `{key}`"))?;
+        let bytes = secret
+            .value(key)?
+            .ok_or_else(|| format!("it has no `{key}`"))?;
         String::from_utf8(bytes).map_err(|_error| format!("`{key}` is not PEM text"))
     };
     let parse = || -> Result<(String, String), String> {

@@ -76,24 +76,42 @@ fn add(compiled: &mut Compiled, filter: &HttpRouteFilter, place: Place) -> Resul
     let missing = || unsupported(format!("filter {} has no settings", filter.filter_type));
     match &filter.filter_type {
         FilterType::RequestHeaderModifier => {
-            let settings = filter.request_header_modifier.as_ref().ok_or_else(missing)?;
-            compiled.filters.push(Filter::RequestHeaders(edits(settings)?));
+            let settings = filter
+                .request_header_modifier
+                .as_ref()
+                .ok_or_else(missing)?;
+            compiled
+                .filters
+                .push(Filter::RequestHeaders(edits(settings)?));
         }
         FilterType::ResponseHeaderModifier => {
-            let settings = filter.response_header_modifier.as_ref().ok_or_else(missing)?;
-            compiled.filters.push(Filter::ResponseHeaders(edits(settings)?));
+            let settings = filter
+                .response_header_modifier
+                .as_ref()
+                .ok_or_else(missing)?;
+            compiled
+                .filters
+                .push(Filter::ResponseHeaders(edits(settings)?));
         }
         FilterType::UrlRewrite => {
             let settings = filter.url_rewrite.as_ref().ok_or_else(missing)?;
-            let repeated = compiled.filters.iter().any(|one| matches!(one, Filter::Rewrite(_)));
+            let repeated = compiled
+                .filters
+                .iter()
+                .any(|one| matches!(one, Filter::Rewrite(_)));
             if repeated || compiled.redirect.is_some() {
                 return Err(incompatible());
             }
-            compiled.filters.push(Filter::Rewrite(rewrite(settings, place)?));
+            compiled
+                .filters
+                .push(Filter::Rewrite(rewrite(settings, place)?));
         }
         FilterType::RequestRedirect if !place.backend => {
             let settings = filter.request_redirect.as_ref().ok_or_else(missing)?;
-            let rewritten = compiled.filters.iter().any(|one| matches!(one, Filter::Rewrite(_)));
+            let rewritten = compiled
+                .filters
+                .iter()
+                .any(|one| matches!(one, Filter::Rewrite(_)));
             if rewritten || compiled.redirect.is_some() {
                 return Err(incompatible());
             }
@@ -156,16 +174,30 @@ fn header_name(name: &str) -> Result<String, Refused> {
 /// A field value without surrounding space and without bytes that would end the field.
 fn header_value(header: &HttpHeader) -> Result<String, Refused> {
     let value = header.value.trim_matches([' ', '\t']);
-    if value.bytes().any(|byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f) {
-        let message = format!("the value of header `{}` has control characters", header.name);
+    if value
+        .bytes()
+        .any(|byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f)
+    {
+        let message = format!(
+            "the value of header `{}` has control characters",
+            header.name
+        );
         return Err(unsupported(message));
     }
     Ok(value.to_owned())
 }
 
 fn rewrite(settings: &UrlRewriteFilter, place: Place) -> Result<UrlRewrite, Refused> {
-    let host = settings.hostname.as_deref().map(precise_hostname).transpose()?;
-    let path = settings.path.as_ref().map(|path| new_path(path, place)).transpose()?;
+    let host = settings
+        .hostname
+        .as_deref()
+        .map(precise_hostname)
+        .transpose()?;
+    let path = settings
+        .path
+        .as_ref()
+        .map(|path| new_path(path, place))
+        .transpose()?;
     Ok(UrlRewrite {
         host: host.map(HostRewrite::Literal),
         path: path.map(|path| match path {
@@ -178,19 +210,33 @@ fn rewrite(settings: &UrlRewriteFilter, place: Place) -> Result<UrlRewrite, Refu
 fn redirect(settings: &RequestRedirectFilter, place: Place) -> Result<Redirect, Refused> {
     let status = settings.status_code.unwrap_or(302);
     if ![301, 302, 303, 307, 308].contains(&status) {
-        return Err(unsupported(format!("redirects with status {status} are not supported")));
+        return Err(unsupported(format!(
+            "redirects with status {status} are not supported"
+        )));
     }
     let scheme = settings.scheme.as_deref();
     if let Some(scheme) = scheme.filter(|scheme| !["http", "https"].contains(scheme)) {
-        return Err(unsupported(format!("redirects to scheme `{scheme}` are not supported")));
+        return Err(unsupported(format!(
+            "redirects to scheme `{scheme}` are not supported"
+        )));
     }
-    let host = settings.hostname.as_deref().map(precise_hostname).transpose()?;
-    let path = settings.path.as_ref().map(|path| new_path(path, place)).transpose()?;
+    let host = settings
+        .hostname
+        .as_deref()
+        .map(precise_hostname)
+        .transpose()?;
+    let path = settings
+        .path
+        .as_ref()
+        .map(|path| new_path(path, place))
+        .transpose()?;
     Ok(Redirect {
         status,
         scheme: scheme.map(str::to_owned),
         host,
-        port: settings.port.map_or(RedirectPort::GatewayApi, RedirectPort::Explicit),
+        port: settings
+            .port
+            .map_or(RedirectPort::GatewayApi, RedirectPort::Explicit),
         path: path.map(|path| match path {
             NewPath::Full(path) => RedirectPath::Full(path),
             NewPath::Prefix(prefix) => RedirectPath::Prefix(prefix),
@@ -227,7 +273,9 @@ fn new_path(path: &PathModifier, place: Place) -> Result<NewPath, Refused> {
 /// The path with a leading slash, without bytes that would end the request line.
 fn absolute_path(path: &str) -> Result<String, Refused> {
     if path.bytes().any(|byte| byte <= 0x20 || byte == 0x7f) {
-        return Err(unsupported("a path has spaces or control characters".to_owned()));
+        return Err(unsupported(
+            "a path has spaces or control characters".to_owned(),
+        ));
     }
     let slash = if path.starts_with('/') { "" } else { "/" };
     Ok(format!("{slash}{path}"))
@@ -236,7 +284,9 @@ fn absolute_path(path: &str) -> Result<String, Refused> {
 fn precise_hostname(text: &str) -> Result<String, Refused> {
     match text.parse::<Hostname>() {
         Ok(name) if !name.is_wildcard() => Ok(name.as_str().to_owned()),
-        Ok(_) => Err(unsupported(format!("hostname `{text}` is not a precise one"))),
+        Ok(_) => Err(unsupported(format!(
+            "hostname `{text}` is not a precise one"
+        ))),
         Err(error) => Err(unsupported(error.to_string())),
     }
 }

@@ -78,9 +78,15 @@ fn tell_foreign(cx: &mut Context<'_, '_>, gateway: Ref<'_, Gateway>) {
         .store
         .get::<gwanmun_api::gateway_api::GatewayClass>("", class);
     let (severity, message) = if known.is_some() {
-        (Severity::Info, format!("GatewayClass `{class}` belongs to another controller: ignored"))
+        (
+            Severity::Info,
+            format!("GatewayClass `{class}` belongs to another controller: ignored"),
+        )
     } else {
-        (Severity::Warning, format!("GatewayClass `{class}` is not ours and does not exist: ignored"))
+        (
+            Severity::Warning,
+            format!("GatewayClass `{class}` is not ours and does not exist: ignored"),
+        )
     };
     let field = "spec.gatewayClassName";
     cx.tell(severity, Code::NotAccepted, gateway.object, field, &message);
@@ -128,9 +134,15 @@ impl<'a> Family<'a> {
             .unwrap_or(&FromNamespaces::None);
         let selector = namespaces.and_then(|namespaces| namespaces.selector.as_ref());
         let own = self.gateway.namespace();
-        let parent_accepted = self.members.first().is_some_and(|gateway| gateway.accepted.holds());
+        let parent_accepted = self
+            .members
+            .first()
+            .is_some_and(|gateway| gateway.accepted.holds());
         let accepted = if !namespace_allowed(cx.store, (from, selector), own, set.namespace()) {
-            Decision::no(Reason::NotAllowed, "the Gateway allows no ListenerSets from this namespace")
+            Decision::no(
+                Reason::NotAllowed,
+                "the Gateway allows no ListenerSets from this namespace",
+            )
         } else if parent_accepted {
             Decision::yes(Reason::Accepted)
         } else {
@@ -143,7 +155,13 @@ impl<'a> Family<'a> {
                 .collect()
         } else {
             let (object, message) = (set.object, &accepted.message);
-            cx.tell(Severity::Error, Code::NotAccepted, object, "spec.parentRef", message);
+            cx.tell(
+                Severity::Error,
+                Code::NotAccepted,
+                object,
+                "spec.parentRef",
+                message,
+            );
             Vec::new()
         };
         Parent {
@@ -182,7 +200,12 @@ impl<'a> Family<'a> {
             .collect();
         let names: Vec<_> = listeners
             .iter()
-            .map(|listener| (listener.entry.port, listener.hostname.clone().unwrap_or_default()))
+            .map(|listener| {
+                (
+                    listener.entry.port,
+                    listener.hostname.clone().unwrap_or_default(),
+                )
+            })
             .collect();
         for index in conflict::overlapping(&names) {
             if let Some(listener) = listeners.get_mut(index) {
@@ -193,7 +216,11 @@ impl<'a> Family<'a> {
 
     /// Adds the filter chains of all members to the configuration.
     fn place(&mut self, cx: &mut Context<'_, '_>, sockets: &mut Sockets) {
-        let Some(gateway) = self.members.first().filter(|gateway| gateway.accepted.holds()) else {
+        let Some(gateway) = self
+            .members
+            .first()
+            .filter(|gateway| gateway.accepted.holds())
+        else {
             return;
         };
         let binds: Vec<BindAddress> = if gateway.binds.is_empty() {
@@ -228,7 +255,13 @@ impl<'a> Parent<'a> {
         };
         if !accepted.holds() {
             let message = &accepted.message;
-            cx.tell(Severity::Error, Code::NotAccepted, gateway.object, field, message);
+            cx.tell(
+                Severity::Error,
+                Code::NotAccepted,
+                gateway.object,
+                field,
+                message,
+            );
         }
         let owner = owner(gateway, gateway.object, "spec.listeners");
         let entries = content.spec.listeners.iter().enumerate();
@@ -287,11 +320,18 @@ fn acceptance(gateway: &Gateway, served: bool) -> Result<Vec<IpAddr>, (&'static 
 
 /// The address to bind, nothing where any will do, or what is wrong with it.
 fn bind(address: &GatewayAddress) -> Result<Option<IpAddr>, String> {
-    let kind = address.address_type.as_ref().unwrap_or(&AddressType::IpAddress);
+    let kind = address
+        .address_type
+        .as_ref()
+        .unwrap_or(&AddressType::IpAddress);
     if kind != &AddressType::IpAddress {
         return Err(format!("addresses of type `{kind}` are not supported"));
     }
-    if let Some(scope) = address.routability.as_deref().filter(|text| !text.is_empty()) {
+    if let Some(scope) = address
+        .routability
+        .as_deref()
+        .filter(|text| !text.is_empty())
+    {
         return Err(format!("routability `{scope}` cannot be promised"));
     }
     match address.value.as_deref().unwrap_or_default() {
@@ -313,16 +353,29 @@ fn client_certificate(cx: &mut Context<'_, '_>, gateway: Ref<'_, Gateway>) -> Op
         namespace: gateway.namespace(),
     };
     let message = "client certificates towards backends have no effect yet";
-    cx.tell(Severity::Info, Code::NoEffectYet, gateway.object, field, message);
+    cx.tell(
+        Severity::Info,
+        Code::NoEffectYet,
+        gateway.object,
+        field,
+        message,
+    );
     Some(match certificate::resolve(cx, from, reference) {
         Ok(_) => Decision::yes(Reason::ResolvedRefs),
         Err(problem) => {
-            let reason = match problem.reason {
-                Reason::RefNotPermitted => Reason::RefNotPermitted,
-                _ => Reason::InvalidClientCertificateRef,
+            let reason = if problem.reason == Reason::RefNotPermitted {
+                Reason::RefNotPermitted
+            } else {
+                Reason::InvalidClientCertificateRef
             };
             let message = &problem.message;
-            cx.tell(Severity::Error, Code::RefNotResolved, gateway.object, field, message);
+            cx.tell(
+                Severity::Error,
+                Code::RefNotResolved,
+                gateway.object,
+                field,
+                message,
+            );
             Decision::no(reason, problem.message)
         }
     })

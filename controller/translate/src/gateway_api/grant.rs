@@ -36,9 +36,7 @@ pub(super) fn permits(store: &Store, from: Referrer<'_>, to: Referent<'_>) -> bo
     let to_fits = |grant: &GrantTo| {
         // `name: ""` is not a name: it means the same as no name.
         let name = grant.name.as_deref().filter(|name| !name.is_empty());
-        grant.group == to.group
-            && grant.kind == to.kind
-            && name.is_none_or(|name| name == to.name)
+        grant.group == to.group && grant.kind == to.kind && name.is_none_or(|name| name == to.name)
     };
     store
         .in_namespace::<ReferenceGrant>(to.namespace)

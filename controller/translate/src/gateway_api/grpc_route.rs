@@ -65,7 +65,10 @@ fn add_rule(
         .collect();
     let (filters, action) = work.action(&of_grpc(&rule.filters), &backends, false);
     if rule.session_persistence.is_some() {
-        work.no_effect_yet("sessionPersistence", "session persistence has no effect yet");
+        work.no_effect_yet(
+            "sessionPersistence",
+            "session persistence has no effect yet",
+        );
     }
     if matches.is_empty() {
         // None of its conditions can be met; without any it would take every call.

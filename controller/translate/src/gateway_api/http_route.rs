@@ -57,7 +57,10 @@ fn add_rule(
         work.matches(&rule.matches)
     };
     let prefix = rule.matches.iter().all(|entry| {
-        let kind = entry.path.as_ref().and_then(|path| path.match_type.as_ref());
+        let kind = entry
+            .path
+            .as_ref()
+            .and_then(|path| path.match_type.as_ref());
         matches!(kind, None | Some(PathMatchType::PathPrefix))
     });
     let backends: Vec<Backend<'_>> = rule
@@ -77,7 +80,10 @@ fn add_rule(
         work.refuse(field, Reason::UnsupportedValue, message);
     }
     if rule.session_persistence.is_some() {
-        work.no_effect_yet("sessionPersistence", "session persistence has no effect yet");
+        work.no_effect_yet(
+            "sessionPersistence",
+            "session persistence has no effect yet",
+        );
     }
     if matches.is_empty() {
         // None of its conditions can be met; without any it would take every request.
@@ -239,7 +245,9 @@ fn http_match(entry: &HttpRouteMatch) -> Result<HttpMatch, String> {
     let path = match &entry.path {
         None => PathMatch::Prefix("/".to_owned()),
         Some(path) => path_match(
-            path.match_type.as_ref().unwrap_or(&PathMatchType::PathPrefix),
+            path.match_type
+                .as_ref()
+                .unwrap_or(&PathMatchType::PathPrefix),
             path.value.as_deref().unwrap_or("/"),
         )?,
     };

@@ -1,12 +1,12 @@
 //! One listener of a Gateway or ListenerSet: what is wrong with it, and its filter chains.
 
 use super::{
-    Context, age,
+    Context,
     certificate::{self, Unusable},
     grant::Referrer,
     status::{Decision, Reason},
 };
-use crate::{Code, Severity};
+use crate::{Code, Severity, backend, names};
 use gwanmun_api::{
     Kind, Object, ObjectKey,
     gateway_api::{FrontendTls, GROUP, ListenerEntry, ProtocolType, TlsMode},
@@ -18,7 +18,7 @@ use gwanmun_ir::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -135,14 +135,26 @@ impl<'a> Listener<'a> {
         if let Some((field, refusal, closed)) = listener.refusal(owner) {
             let field = format!("{}{field}", listener.field);
             let message = &refusal.message;
-            cx.tell(Severity::Error, Code::NotAccepted, owner.object, &field, message);
+            cx.tell(
+                Severity::Error,
+                Code::NotAccepted,
+                owner.object,
+                &field,
+                message,
+            );
             listener.accepted = refusal;
             listener.closed = closed;
         }
         if !listener.resolved.holds() {
             let field = listener.field.clone();
             let message = &listener.resolved.message;
-            cx.tell(Severity::Error, Code::RefNotResolved, owner.object, &field, message);
+            cx.tell(
+                Severity::Error,
+                Code::RefNotResolved,
+                owner.object,
+                &field,
+                message,
+            );
         }
         listener.tell_options(cx, owner);
         listener
@@ -151,11 +163,15 @@ impl<'a> Listener<'a> {
     /// Why the entry cannot be accepted: field, decision, and whether it closes its hosts.
     fn refusal(&self, owner: &Owner<'_>) -> Option<(&'static str, Decision, bool)> {
         let entry = self.entry;
-        let unsupported =
-            |field, message: &str| Some((field, Decision::no(Reason::UnsupportedValue, message), true));
+        let unsupported = |field, message: &str| {
+            Some((field, Decision::no(Reason::UnsupportedValue, message), true))
+        };
         match &entry.protocol {
             ProtocolType::Http | ProtocolType::Https => {}
-            ProtocolType::Tcp | ProtocolType::Tls | ProtocolType::Udp | ProtocolType::Unknown(_) => {
+            ProtocolType::Tcp
+            | ProtocolType::Tls
+            | ProtocolType::Udp
+            | ProtocolType::Unknown(_) => {
                 let message = format!("protocol `{}` is not supported", entry.protocol);
                 let decision = Decision::no(Reason::UnsupportedProtocol, message);
                 return Some((".protocol", decision, false));
@@ -169,7 +185,11 @@ impl<'a> Listener<'a> {
             let decision = Decision::no(Reason::UnsupportedValue, error.to_string());
             return Some((".hostname", decision, false));
         }
-        if entry.filters.as_ref().is_some_and(|filters| !filters.requests.is_empty()) {
+        if entry
+            .filters
+            .as_ref()
+            .is_some_and(|filters| !filters.requests.is_empty())
+        {
             return unsupported(
                 ".filters",
                 "filters of listeners are not supported: nothing is served without them",
@@ -201,22 +221,31 @@ impl<'a> Listener<'a> {
     fn check_tls(&mut self, cx: &mut Context<'_, '_>, owner: &Owner<'_>) {
         let terminates = match self.entry.protocol {
             ProtocolType::Https | ProtocolType::Tls => self.mode() == &TlsMode::Terminate,
-            ProtocolType::Http | ProtocolType::Tcp | ProtocolType::Udp | ProtocolType::Unknown(_) => {
-                false
-            }
+            ProtocolType::Http
+            | ProtocolType::Tcp
+            | ProtocolType::Udp
+            | ProtocolType::Unknown(_) => false,
         };
         if !terminates {
             return;
         }
         self.certified = false;
-        let references = self.entry.tls.as_ref().map(|tls| tls.certificate_refs.as_slice());
+        let references = self
+            .entry
+            .tls
+            .as_ref()
+            .map(|tls| tls.certificate_refs.as_slice());
         for reference in references.unwrap_or_default() {
             match certificate::resolve(cx, owner.referrer(), reference) {
                 Ok(key) => {
                     self.certified = true;
                     self.certificates.push(key);
                 }
-                Err(Unusable { reason, message, secret }) => {
+                Err(Unusable {
+                    reason,
+                    message,
+                    secret,
+                }) => {
                     self.certificates.extend(secret);
                     if self.resolved.holds() {
                         self.resolved = Decision::no(reason, message);
@@ -234,10 +263,15 @@ impl<'a> Listener<'a> {
     fn check_kinds(&mut self) {
         let supported: &[Kind] = match self.entry.protocol {
             ProtocolType::Http | ProtocolType::Https => &HTTP_KINDS,
-            ProtocolType::Tcp | ProtocolType::Tls | ProtocolType::Udp | ProtocolType::Unknown(_) => &[],
+            ProtocolType::Tcp
+            | ProtocolType::Tls
+            | ProtocolType::Udp
+            | ProtocolType::Unknown(_) => &[],
         };
         let allowed = self.entry.allowed_routes.as_ref();
-        let wanted = allowed.map(|allowed| allowed.kinds.as_slice()).unwrap_or_default();
+        let wanted = allowed
+            .map(|allowed| allowed.kinds.as_slice())
+            .unwrap_or_default();
         if wanted.is_empty() {
             self.kinds = supported.to_vec();
             return;
@@ -270,7 +304,13 @@ impl<'a> Listener<'a> {
         for option in tls.iter().flat_map(|tls| tls.options.keys()) {
             let field = format!("{}.tls.options[{option}]", self.field);
             let message = "this option is not known and has no effect";
-            cx.tell(Severity::Warning, Code::UnknownValue, owner.object, &field, message);
+            cx.tell(
+                Severity::Warning,
+                Code::UnknownValue,
+                owner.object,
+                &field,
+                message,
+            );
         }
     }
 
@@ -279,13 +319,12 @@ impl<'a> Listener<'a> {
         match self.conflict {
             None => self.accepted.clone(),
             // What it conflicts with may belong to strangers, so it is not named.
-            Some(reason) => Decision::no(
-                reason,
-                match reason {
-                    Reason::HostnameConflict => "another listener of the port has the same hostname",
-                    _ => "another listener of the port has another protocol",
-                },
-            ),
+            Some(reason) if reason == Reason::HostnameConflict => {
+                Decision::no(reason, "another listener of the port has the same hostname")
+            }
+            Some(reason) => {
+                Decision::no(reason, "another listener of the port has another protocol")
+            }
         }
     }
 
@@ -306,7 +345,13 @@ impl<'a> Listener<'a> {
             let message = "another Gateway uses the port with another protocol";
             self.accepted = Decision::no(Reason::PortUnavailable, message);
             let field = format!("{}.port", self.field);
-            cx.tell(Severity::Error, Code::NotAccepted, owner.object, &field, message);
+            cx.tell(
+                Severity::Error,
+                Code::NotAccepted,
+                owner.object,
+                &field,
+                message,
+            );
             return;
         }
         for (index, bind) in binds.iter().enumerate() {
@@ -328,7 +373,10 @@ impl<'a> Listener<'a> {
 
     fn chain(&self, owner: &Object, bind: BindAddress, first: bool) -> FilterChain {
         let (kind, meta) = (owner.kind(), &owner.meta);
-        let name = format!("{kind}/{}/{}/{}", meta.namespace, meta.name, self.entry.name);
+        let name = format!(
+            "{kind}/{}/{}/{}",
+            meta.namespace, meta.name, self.entry.name
+        );
         let key = match bind {
             BindAddress::Ip(address) if !first => format!("{name}@{address}"),
             BindAddress::Ip(_) | BindAddress::Any => name,
@@ -339,10 +387,11 @@ impl<'a> Listener<'a> {
         } else {
             self.certificates.clone()
         };
+        let (created, object) = names::rank(owner);
         FilterChain {
-            rank: (age(owner), key.clone()),
+            rank: (created, format!("{object} {}", self.entry.name)),
             key: ChainKey::new(key),
-            listener: socket(bind, self.entry.port),
+            listener: names::listener(bind, self.entry.port, Transport::Tcp),
             matches: ChainMatch {
                 hostnames: self.hostname.iter().flatten().cloned().collect(),
             },
@@ -366,10 +415,8 @@ impl<'a> Listener<'a> {
             }),
             port: self.entry.port,
             source: SourceRef {
-                kind: kind.kind().to_owned(),
-                namespace: meta.namespace.clone(),
-                name: meta.name.clone(),
                 section: self.entry.name.clone(),
+                ..backend::source_ref(owner)
             },
         }
     }
@@ -384,15 +431,10 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Whether the socket is free for, or used with, this security.
     fn claim(&mut self, bind: BindAddress, port: u16, secure: bool) -> bool {
-        *self.secure.entry(socket(bind, port)).or_insert(secure) == secure
+        *self
+            .secure
+            .entry(names::listener(bind, port, Transport::Tcp))
+            .or_insert(secure)
+            == secure
     }
-}
-
-fn socket(bind: BindAddress, port: u16) -> ListenerKey {
-    ListenerKey::new(match bind {
-        BindAddress::Any => format!("tcp/0.0.0.0:{port}"),
-        BindAddress::Ip(address) => {
-            format!("tcp/{}", SocketAddr::new(address, port))
-        }
-    })
 }

@@ -10,7 +10,7 @@
 
 mod attach;
 mod backend_ref;
-mod body_limit;
+pub(crate) mod body_limit;
 mod certificate;
 mod class;
 mod conflict;
@@ -25,8 +25,6 @@ mod publish;
 mod route;
 mod status;
 mod timing;
-
-pub(crate) use body_limit::max_request_body;
 
 use crate::{Code, Finding, Options, Severity, Store, output::Sink};
 use gwanmun_api::Object;

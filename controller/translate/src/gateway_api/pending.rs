@@ -24,7 +24,12 @@ const MAX_ANCESTORS: usize = 16;
 pub(super) fn translate(cx: &mut Context<'_, '_>, parents: &mut Parents<'_>) {
     for route in cx.store.all::<TlsRoute>() {
         let spec = &route.content.spec;
-        l4_route(cx, parents, route, (&spec.parent_refs, &spec.hostnames, &spec.rules));
+        l4_route(
+            cx,
+            parents,
+            route,
+            (&spec.parent_refs, &spec.hostnames, &spec.rules),
+        );
     }
     for route in cx.store.all::<TcpRoute>() {
         let spec = &route.content.spec;
@@ -56,7 +61,13 @@ fn l4_route<T: Typed>(
     (parent_refs, hostnames, rules): (&[WrittenParent], &[String], &[L4RouteRule]),
 ) {
     let message = format!("{} has no effect yet", T::KIND);
-    cx.tell(Severity::Info, Code::NoEffectYet, route.object, "", &message);
+    cx.tell(
+        Severity::Info,
+        Code::NoEffectYet,
+        route.object,
+        "",
+        &message,
+    );
     let facts = Facts::new(cx, route.object, parent_refs, hostnames);
     route::translate(cx, parents, &facts, |cx| {
         let mut draft = Draft::default();
@@ -87,7 +98,13 @@ fn policies(cx: &mut Context<'_, '_>, parents: &Parents<'_>) {
     }
     for policy in cx.store.all::<BackendTlsPolicy>() {
         let message = "BackendTLSPolicy has no effect yet: its backends are answered with 500";
-        cx.tell(Severity::Info, Code::NoEffectYet, policy.object, "", message);
+        cx.tell(
+            Severity::Info,
+            Code::NoEffectYet,
+            policy.object,
+            "",
+            message,
+        );
         let generation = policy.object.meta.generation;
         let accepted = Decision::no(Reason::Invalid, message);
         let used_by = ancestors.remove(&policy.key()).unwrap_or_default();

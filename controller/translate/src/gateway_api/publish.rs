@@ -6,9 +6,7 @@ use super::{
     listener::Listener,
     status::{Decision, Reason},
 };
-use crate::{
-    Address, Condition, ConditionStatus, ListenerStatus, Options, RouteGroupKind, Status,
-};
+use crate::{Address, Condition, ConditionStatus, ListenerStatus, Options, RouteGroupKind, Status};
 use gwanmun_api::Kind;
 use gwanmun_ir::ListenerState;
 use std::net::IpAddr;
@@ -40,12 +38,14 @@ struct Outcome {
 impl Outcome {
     fn of(options: &Options, parent: &Parent<'_>, listener: &Listener<'_>) -> Self {
         let mut accepted = listener.acceptance();
-        let failure = listener.chains.iter().find_map(|chain| {
-            match options.reports.get(&chain.socket) {
-                Some(ListenerState::Failed(text)) => Some(text),
-                Some(ListenerState::Bound) | None => None,
-            }
-        });
+        let failure =
+            listener
+                .chains
+                .iter()
+                .find_map(|chain| match options.reports.get(&chain.socket) {
+                    Some(ListenerState::Failed(text)) => Some(text),
+                    Some(ListenerState::Bound) | None => None,
+                });
         let bound = listener
             .chains
             .iter()
@@ -68,7 +68,10 @@ impl Outcome {
         } else {
             Decision::pending("no gateway has bound it yet")
         };
-        Self { accepted, programmed }
+        Self {
+            accepted,
+            programmed,
+        }
     }
 
     /// Whether the listener is one that works, or will as soon as a gateway binds it.
@@ -150,7 +153,11 @@ fn gateway(options: &Options, parent: &Parent<'_>, sets: &[&Parent<'_>]) -> Stat
     };
     let mut all = outcomes;
     for set in sets {
-        all.extend(set.listeners.iter().map(|one| Outcome::of(options, set, one)));
+        all.extend(
+            set.listeners
+                .iter()
+                .map(|one| Outcome::of(options, set, one)),
+        );
     }
     let unusable = unusable_addresses(options, parent, sets);
     let programmed = if accepted.status == ConditionStatus::Unknown {
@@ -183,8 +190,14 @@ fn gateway(options: &Options, parent: &Parent<'_>, sets: &[&Parent<'_>]) -> Stat
 
 /// Programmed as a whole: when anything is.
 fn overall(outcomes: &[Outcome]) -> Decision {
-    let missing = outcomes.iter().filter(|one| !one.programmed.holds()).count();
-    let message = format!("{missing} of {} listeners are not programmed", outcomes.len());
+    let missing = outcomes
+        .iter()
+        .filter(|one| !one.programmed.holds())
+        .count();
+    let message = format!(
+        "{missing} of {} listeners are not programmed",
+        outcomes.len()
+    );
     if missing < outcomes.len() || outcomes.is_empty() {
         let mut decision = Decision::yes(Reason::Programmed);
         if missing > 0 {
@@ -203,11 +216,7 @@ fn overall(outcomes: &[Outcome]) -> Decision {
 }
 
 /// Requested addresses on which a socket could not be bound.
-fn unusable_addresses(
-    options: &Options,
-    parent: &Parent<'_>,
-    sets: &[&Parent<'_>],
-) -> Vec<IpAddr> {
+fn unusable_addresses(options: &Options, parent: &Parent<'_>, sets: &[&Parent<'_>]) -> Vec<IpAddr> {
     let sockets = || {
         std::iter::once(&parent)
             .chain(sets)

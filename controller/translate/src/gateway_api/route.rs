@@ -7,7 +7,7 @@ use super::{
     gateway::{Parent, Parents},
     status::{Decision, Reason, parent_ref},
 };
-use crate::{Code, ParentStatus, Severity, output::Sink};
+use crate::{Code, ParentStatus, Severity, backend, output::Sink};
 use gwanmun_api::{
     Kind, Object, ObjectKey,
     gateway_api::{DefaultScope, GROUP, ParentReference},
@@ -43,7 +43,13 @@ impl<'a> Facts<'a> {
                 Err(error) => {
                     let field = format!("spec.hostnames[{index}]");
                     let message = format!("{error}; it matches nothing");
-                    cx.tell(Severity::Error, Code::InvalidValue, object, &field, &message);
+                    cx.tell(
+                        Severity::Error,
+                        Code::InvalidValue,
+                        object,
+                        &field,
+                        &message,
+                    );
                 }
             }
         }
@@ -227,7 +233,13 @@ fn tell_other_parent(
         "parents of kind `{}` have no effect on a gateway",
         reference.kind()
     );
-    cx.tell(Severity::Info, Code::NoEffectYet, facts.object, &field, &message);
+    cx.tell(
+        Severity::Info,
+        Code::NoEffectYet,
+        facts.object,
+        &field,
+        &message,
+    );
 }
 
 /// Says that default Gateways have no effect, to routes that ask for them.
@@ -237,7 +249,10 @@ pub(super) fn tell_default_gateways(
     scope: Option<&DefaultScope>,
 ) {
     if scope.is_some_and(|scope| scope != &DefaultScope::None) {
-        let (field, message) = ("spec.useDefaultGateways", "default Gateways have no effect yet");
+        let (field, message) = (
+            "spec.useDefaultGateways",
+            "default Gateways have no effect yet",
+        );
         cx.tell(Severity::Info, Code::NoEffectYet, object, field, message);
     }
 }
@@ -263,11 +278,14 @@ fn write_status(
         let severity = Severity::Error;
         cx.tell(severity, Code::NotAccepted, facts.object, "spec", &message);
     }
-    cx.sink.status(facts.object.key()).parents.push(ParentStatus {
-        parent_ref: parent_ref(reference),
-        controller_name: CONTROLLER.to_owned(),
-        conditions,
-    });
+    cx.sink
+        .status(facts.object.key())
+        .parents
+        .push(ParentStatus {
+            parent_ref: parent_ref(reference),
+            controller_name: CONTROLLER.to_owned(),
+            conditions,
+        });
 }
 
 /// A route's rules on their way to filter chains.
@@ -329,10 +347,8 @@ impl Placement<'_> {
             dialect: Dialect::GatewayApi,
             name: rule.name.clone().unwrap_or_else(unnamed),
             source: SourceRef {
-                kind: kind.to_owned(),
-                namespace: meta.namespace.clone(),
-                name: meta.name.clone(),
                 section: format!("rules[{index}]"),
+                ..backend::source_ref(self.object)
             },
         }
     }

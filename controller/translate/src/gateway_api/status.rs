@@ -24,7 +24,6 @@ reasons! {
     Accepted,
     AddressNotUsable,
     BackendNotFound,
-    Conflicted,
     HostnameConflict,
     IncompatibleFilters,
     Invalid,
