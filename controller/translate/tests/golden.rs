@@ -6,14 +6,13 @@
 //! - `golden/AREA/_base.yaml`, if there, is read before every case of its directory.
 //! - A line `# options: {"labels": {"istio": "ingressgateway"}}` changes the [`Options`]:
 //!   `labels`, `namespace`, `gatewayClasses`, `rootNamespace`, `compat`, `addresses`, and `bound`,
-//!   the keys of listeners that a gateway reports as bound (`["*"]`: all).
+//!   the keys of listeners that a gateway reports as bound (`["*"]`: all). `show` limits the
+//!   output to `findings` and to entries that start so: `route HTTPRoute`, `status Gateway`.
 //! - `$(certificate NAME)` and `$(key NAME)` become the PEM of a certificate for the name, made for
 //!   the run, and `$(ca NAME)` that of its issuer; outputs show `[PEM]`.
 #![expect(clippy::disallowed_methods, reason = "goldens are files")]
 
 mod support;
-
-use std::path::Path;
 
 #[test]
 fn golden() {
@@ -28,7 +27,6 @@ fn golden() {
             prepend_module_to_snapshot => false,
             omit_expression => true,
             snapshot_suffix => "",
-            input_file => Path::new(case),
         }, {
             insta::assert_yaml_snapshot!(case.trim_end_matches(".in.yaml"), output);
         });

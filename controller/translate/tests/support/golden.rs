@@ -13,7 +13,7 @@ pub(crate) fn run(base: &str, case: &str, text: &str) -> Value {
         manifest::read("_base.yaml", &certificates.fill(base), "default"),
         manifest::read(case, &certificates.fill(text), "default"),
     ]);
-    let (mut options, bound) = options(text);
+    let (mut options, bound, show) = options(text);
     let store = store(&read);
     let mut translation = translate_all(&store, &options);
     if !bound.is_empty() {
@@ -21,7 +21,7 @@ pub(crate) fn run(base: &str, case: &str, text: &str) -> Value {
         options.reports = reports(&translation, &bound);
         translation = translate_all(&store, &options);
     }
-    output(&read, &translation)
+    output(&read, &translation, &show)
 }
 
 /// A store of what was read.
@@ -54,13 +54,15 @@ fn reports(translation: &Translation, bound: &[String]) -> BTreeMap<ListenerKey,
         .collect()
 }
 
-fn options(text: &str) -> (Options, Vec<String>) {
+/// Options, keys of bound listeners, and what to show.
+fn options(text: &str) -> (Options, Vec<String>, Vec<String>) {
     let mut options = Options::default();
+    let mut show = Vec::new();
     let Some(line) = text
         .lines()
         .find_map(|line| line.strip_prefix("# options:"))
     else {
-        return (options, Vec::new());
+        return (options, Vec::new(), show);
     };
     let value: Map<String, Value> = serde_json::from_str(line).expect("options are JSON");
     let mut bound = Vec::new();
@@ -75,14 +77,15 @@ fn options(text: &str) -> (Options, Vec<String>) {
             "compat" => options.compat = string().parse().unwrap(),
             "addresses" => options.addresses = strings(),
             "bound" => bound = strings(),
+            "show" => show = strings(),
             other => panic!("no such option: {other}"),
         }
     }
-    (options, bound)
+    (options, bound, show)
 }
 
 /// What a golden shows: empty parts are left out.
-fn output(read: &ReadResult, translation: &Translation) -> Value {
+fn output(read: &ReadResult, translation: &Translation, show: &[String]) -> Value {
     let mut output = Map::new();
     let mut add = |name: &str, part: Value| {
         let empty = part.as_object().is_some_and(Map::is_empty)
@@ -91,11 +94,13 @@ fn output(read: &ReadResult, translation: &Translation) -> Value {
             output.insert(name.to_owned(), part);
         }
     };
-    add("ir", resources(translation));
+    let shown = |part: &str| show.is_empty() || show.iter().any(|prefix| part.starts_with(prefix));
+    add("ir", resources(translation, &shown));
     let statuses: Map<String, Value> = translation
         .statuses
         .iter()
-        .map(|(key, status)| (key.to_string(), json!(status)))
+        .map(|(key, status)| (key.to_string(), readable(json!(status))))
+        .filter(|(key, _)| shown(&format!("status {key}")))
         .collect();
     add("statuses", Value::Object(statuses));
     let lines: Vec<Value> = read
@@ -110,15 +115,17 @@ fn output(read: &ReadResult, translation: &Translation) -> Value {
             ))
         })
         .chain(translation.findings.iter().map(|f| json!(f.to_string())))
+        .filter(|_| shown("findings"))
         .collect();
     add("findings", Value::Array(lines));
     Value::Object(output)
 }
 
-fn resources(translation: &Translation) -> Value {
+fn resources(translation: &Translation, shown: &dyn Fn(&str) -> bool) -> Value {
     let resources = translation
         .resources
         .iter()
+        .filter(|(key, _)| shown(&key.to_string()))
         .map(|(key, resource)| {
             let value = json!(resource.redacted());
             // The name of the variant says what the key says already.
@@ -130,6 +137,36 @@ fn resources(translation: &Translation) -> Value {
         })
         .collect();
     Value::Object(resources)
+}
+
+/// A status with one line for each condition, `TYPE: STATUS REASON @GENERATION, MESSAGE`; the
+/// generation is left out where it is 0, as in manifests.
+fn readable(value: Value) -> Value {
+    match value {
+        Value::Object(mut fields) => {
+            if fields.contains_key("observedGeneration") {
+                return json!(condition_line(&fields));
+            }
+            for field in fields.values_mut() {
+                *field = readable(field.take());
+            }
+            Value::Object(fields)
+        }
+        Value::Array(items) => items.into_iter().map(readable).collect(),
+        scalar => scalar,
+    }
+}
+
+fn condition_line(condition: &Map<String, Value>) -> String {
+    let text = |name: &str| condition[name].as_str().unwrap();
+    let mut line = format!("{}: {} {}", text("type"), text("status"), text("reason"));
+    if condition["observedGeneration"] != json!(0) {
+        line += &format!(" @{}", condition["observedGeneration"]);
+    }
+    if !text("message").is_empty() {
+        line += &format!(", {}", text("message"));
+    }
+    line
 }
 
 fn without_pem(value: Value) -> Value {
