@@ -78,6 +78,14 @@ macro_rules! kinds {
             }
         }
 
+        impl Serialize for Body {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $( Self::$variant(content) => content.serialize(serializer), )*
+                }
+            }
+        }
+
         $(
             impl Typed for $ty {
                 const KIND: Kind = Kind::$variant;

@@ -33,7 +33,11 @@ pub struct BackendTlsPolicyValidation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ca_certificate_refs: Vec<LocalObjectReference>,
     /// Well-known trust anchors, instead of references.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "wellKnownCACertificates",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub well_known_ca_certificates: Option<WellKnownCaCertificates>,
     /// Server name to ask for, and the name that the certificate must have unless
     /// `subject_alt_names` says otherwise.

@@ -2,7 +2,7 @@
 //! how a service is talked to once it was chosen.
 
 use super::{
-    LocalityLoadBalancerSetting, PortSelector, TcpKeepalive, WorkloadSelector,
+    LabelSelector, LocalityLoadBalancerSetting, PortSelector, TcpKeepalive,
     ZoneAwareLoadBalancerSetting,
 };
 use crate::{Fixed, ProtoDuration};
@@ -30,7 +30,7 @@ pub struct DestinationRuleSpec {
     /// Namespaces that see this object: `*`, `.`, `~` or names; empty follows the mesh.
     pub export_to: Vec<String>,
     /// Clients this applies to; absent means all.
-    pub workload_selector: Option<WorkloadSelector>,
+    pub workload_selector: Option<LabelSelector>,
 }
 
 /// Endpoints with certain labels.

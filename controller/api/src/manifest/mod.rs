@@ -136,6 +136,33 @@ pub fn read(file: &str, text: &str, default_namespace: &str) -> ReadResult {
     reader.result
 }
 
+/// Why a text is not YAML.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not valid YAML, line {line}: {message}")]
+pub struct InvalidYaml {
+    /// What is wrong.
+    pub message: String,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+/// The documents of a YAML text as JSON values, for texts that are not objects: mesh
+/// configuration in a ConfigMap, for instance. Empty documents are `null`.
+///
+/// # Errors
+/// When the text is not YAML, or a field is written twice.
+pub fn values(text: &str) -> Result<Vec<Value>, InvalidYaml> {
+    let invalid = |message: String, line: u32| InvalidYaml { message, line };
+    let documents = yaml::documents(text).map_err(|error| invalid(error.message, error.line))?;
+    documents
+        .into_iter()
+        .map(|document| match document.errors.into_iter().next() {
+            Some((message, line)) => Err(invalid(message, line)),
+            None => Ok(document.root.to_value().0),
+        })
+        .collect()
+}
+
 /// Puts files together, in the order given: numbers the objects ([`Object::order`]), leaves out
 /// objects that a later one replaces, as applying the files in turn would, and mentions each
 /// ignored kind once. Broken files are left to the caller.

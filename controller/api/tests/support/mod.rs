@@ -1,0 +1,4 @@
+//! What the schema tests need.
+
+pub(crate) mod example;
+pub(crate) mod module;
