@@ -207,6 +207,12 @@ impl Fields {
         self.first.get(known.index()).is_some_and(|slot| *slot != 0)
     }
 
+    /// Whether a field whose name starts with `x-envoy-` is present, or was.
+    #[inline]
+    pub(super) fn has_envoy(&self) -> bool {
+        Known::ENVOY.iter().any(|known| self.has(*known))
+    }
+
     /// The first value of a field with a number.
     #[inline]
     pub(crate) fn get(&self, known: Known) -> Option<&[u8]> {

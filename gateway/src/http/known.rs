@@ -146,22 +146,26 @@ impl Known {
         }
     }
 
+    /// Every number whose name starts with `x-envoy-`.
+    pub(crate) const ENVOY: [Self; 10] = [
+        Self::EnvoyOther,
+        Self::XEnvoyAttemptCount,
+        Self::XEnvoyExpectedTimeout,
+        Self::XEnvoyExternalAddress,
+        Self::XEnvoyMaxRetries,
+        Self::XEnvoyOriginalHost,
+        Self::XEnvoyOriginalPath,
+        Self::XEnvoyOverloaded,
+        Self::XEnvoyRetryOn,
+        Self::XEnvoyServiceTime,
+    ];
+
     /// The number of a name that starts with `x-envoy-`.
     fn envoy(name: &[u8]) -> Self {
-        [
-            Self::XEnvoyAttemptCount,
-            Self::XEnvoyExpectedTimeout,
-            Self::XEnvoyExternalAddress,
-            Self::XEnvoyMaxRetries,
-            Self::XEnvoyOriginalHost,
-            Self::XEnvoyOriginalPath,
-            Self::XEnvoyOverloaded,
-            Self::XEnvoyRetryOn,
-            Self::XEnvoyServiceTime,
-        ]
-        .into_iter()
-        .find(|known| known.text().as_bytes() == name)
-        .unwrap_or(Self::EnvoyOther)
+        Self::ENVOY
+            .into_iter()
+            .find(|known| known.text().as_bytes() == name)
+            .unwrap_or(Self::EnvoyOther)
     }
 
     /// The number as an index.
@@ -173,19 +177,7 @@ impl Known {
     /// Whether the name starts with `x-envoy-`.
     #[inline]
     pub(crate) fn is_envoy(self) -> bool {
-        matches!(
-            self,
-            Self::EnvoyOther
-                | Self::XEnvoyAttemptCount
-                | Self::XEnvoyExpectedTimeout
-                | Self::XEnvoyExternalAddress
-                | Self::XEnvoyMaxRetries
-                | Self::XEnvoyOriginalHost
-                | Self::XEnvoyOriginalPath
-                | Self::XEnvoyOverloaded
-                | Self::XEnvoyRetryOn
-                | Self::XEnvoyServiceTime
-        )
+        Self::ENVOY.contains(&self)
     }
 }
 

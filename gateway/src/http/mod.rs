@@ -4,8 +4,10 @@
 //! bounded and fuzzed.
 
 mod authority;
+mod date;
 pub(crate) mod error;
 pub(crate) mod fields;
+pub(crate) mod forward;
 pub(crate) mod gate;
 pub(crate) mod h1;
 pub(crate) mod h2;
@@ -13,10 +15,14 @@ pub(crate) mod head;
 pub(crate) mod known;
 mod normalize;
 pub(crate) mod reason;
+pub(crate) mod reply;
+mod uuid;
 mod view;
 
+pub(crate) use date::http_date;
 pub(crate) use error::{BodyError, ProtocolError, RequestError};
 pub(crate) use head::{
     BodyFraming, RequestHead, ResponseHead, Scheme, TargetForm, Upgrade, Version,
 };
 pub(crate) use known::Known;
+pub(crate) use reply::{Asked, LocalReply};

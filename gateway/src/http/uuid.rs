@@ -1,0 +1,44 @@
+//! Request identifiers.
+
+/// A random version 4 UUID ([RFC 9562 5.4](https://www.rfc-editor.org/rfc/rfc9562#section-5.4))
+/// as text. Unique, not secret.
+pub(crate) fn uuid4() -> [u8; 36] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut bytes = fastrand::u128(..).to_be_bytes();
+    if let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes {
+        *version = (*version & 0x0f) | 0x40;
+        *variant = (*variant & 0x3f) | 0x80;
+    }
+    let digit = |n: u8| HEX.get(usize::from(n & 15)).copied().unwrap_or(b'0');
+    let mut text = [b'-'; 36];
+    let mut slots = text.iter_mut();
+    for (at, byte) in bytes.into_iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            slots.next();
+        }
+        if let (Some(high), Some(low)) = (slots.next(), slots.next()) {
+            *high = digit(byte >> 4);
+            *low = digit(byte);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uuid4;
+
+    #[test]
+    fn identifiers_have_the_form_of_version_4() {
+        let (one, other) = (uuid4(), uuid4());
+        assert_ne!(one, other);
+        for (at, byte) in one.into_iter().enumerate() {
+            match at {
+                8 | 13 | 18 | 23 => assert_eq!(byte, b'-'),
+                14 => assert_eq!(byte, b'4'),
+                19 => assert!(b"89ab".contains(&byte)),
+                _ => assert!(byte.is_ascii_hexdigit()),
+            }
+        }
+    }
+}
