@@ -1,6 +1,11 @@
 //! What one worker thread owns.
 
-use crate::{Config, engine::Buffers, snapshot::SnapshotHandle, telemetry::Shard};
+use crate::{
+    Config,
+    engine::{Buffers, Pool},
+    snapshot::SnapshotHandle,
+    telemetry::Shard,
+};
 use std::sync::Arc;
 
 /// What one worker thread owns, shared by the connections on it.
@@ -13,6 +18,8 @@ pub(crate) struct Core {
     pub(crate) snapshot: Arc<SnapshotHandle>,
     /// Log lines and counters of this worker.
     pub(crate) telemetry: Shard,
+    /// Connections to upstreams that wait for their next request.
+    pub(crate) pool: Pool,
     /// Buffers lent to connections.
     pub(crate) buffers: Buffers,
 }
@@ -28,11 +35,14 @@ impl Core {
             config,
             snapshot,
             telemetry,
+            pool: Pool::default(),
             buffers: Buffers::default(),
         }
     }
 
     /// Housekeeping, about once a second: closes pooled connections that are dead, unused for too
     /// long, or whose cluster, endpoint or TLS material is gone.
-    pub(crate) fn sweep(&self) {}
+    pub(crate) fn sweep(&self) {
+        self.pool.sweep(&self.snapshot.load());
+    }
 }

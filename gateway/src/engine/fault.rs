@@ -139,18 +139,36 @@ pub(crate) enum Cut {
     Reset,
     /// The upgraded connection ended.
     Closed,
-    /// The time limit of the request.
+    /// A time limit.
     Timeout,
+    /// The request's body turned out to be larger than allowed.
+    TooLarge,
+}
+
+impl From<&Fault> for Cut {
+    /// What a failure means once the response's head was passed on.
+    fn from(fault: &Fault) -> Self {
+        match fault {
+            Fault::Refused | Fault::Reset => Self::Reset,
+            Fault::PerTry | Fault::RequestTimeout => Self::Timeout,
+            Fault::Closed { .. }
+            | Fault::Connect(_)
+            | Fault::NoHealthy
+            | Fault::Overflow
+            | Fault::Protocol => Self::Protocol,
+        }
+    }
 }
 
 impl Cut {
     /// The flag in the access log.
-    pub(crate) fn flag(self) -> Flag {
+    pub(crate) fn flag(self) -> Option<Flag> {
         match self {
-            Self::Protocol => Flag::Upe,
-            Self::Reset => Flag::Ur,
-            Self::Closed => Flag::Uc,
-            Self::Timeout => Flag::Ut,
+            Self::Protocol => Some(Flag::Upe),
+            Self::Reset => Some(Flag::Ur),
+            Self::Closed => Some(Flag::Uc),
+            Self::Timeout => Some(Flag::Ut),
+            Self::TooLarge => None,
         }
     }
 
@@ -161,6 +179,7 @@ impl Cut {
             Self::Reset => "upstream_reset_after_response_started{remote_reset}",
             Self::Closed => "upstream_reset_after_response_started{connection_termination}",
             Self::Timeout => "response_timeout",
+            Self::TooLarge => "request_payload_too_large",
         }
     }
 }

@@ -1,24 +1,63 @@
 //! Serves connections: attempts, retries, streaming.
+//!
+//! A connection is one task; an HTTP/2 stream is one more. Upstream connections are driven in the
+//! task of the client they serve, except HTTP/2 ones, which have a task of their own. A request is
+//! a [`flow::Flow`]: gate, route and transformations in [`request`], tries in [`attempt`], bytes in
+//! [`pump`], and whatever becomes of it in [`record`].
 
+mod attempt;
 mod buffer;
+mod deadline;
+mod down;
+mod down_h1;
+mod down_h2;
 mod fault;
+mod flow;
+mod h2_out;
+mod inbox;
 mod outbox;
+mod pool;
+mod pump;
+mod record;
 mod replay;
+mod request;
 mod retry;
+mod serve_h1;
+mod serve_h2;
 mod timer;
+mod up;
+mod up_h1;
+mod up_h2;
+mod upgrade;
 
 pub(crate) use buffer::Buffers;
+pub(crate) use pool::Pool;
 
 use crate::{
     core::Core,
-    listener::{ConnectionInfo, Io},
+    http::forward::Client,
+    listener::{ConnectionInfo, HttpVersion, Io},
 };
 use std::sync::Arc;
+
+/// What the requests of one connection share.
+pub(crate) struct Served {
+    /// The connection.
+    pub(crate) info: ConnectionInfo,
+    /// What upstreams are told about it.
+    pub(crate) client: Client,
+}
 
 /// Serves one accepted connection until it ends.
 ///
 /// Run it as a task on the worker's own runtime. It returns when the connection is closed; a panic
 /// in it costs this connection only.
 pub(crate) async fn serve_connection(core: Arc<Core>, io: Io, info: ConnectionInfo) {
-    let _ = (core, io, info);
+    let protocol = info.protocol;
+    let client = Client::new(info.peer.ip(), info.tls.is_some());
+    let conn = Served { info, client };
+    match protocol {
+        HttpVersion::Http1 => serve_h1::serve(&core, io, &conn).await,
+        HttpVersion::Http2 => serve_h2::serve(core, io, conn).await,
+    }
 }

@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 /// are and written with one vectored call.
 const COPIED: usize = 2 * 1024;
 /// Above this much waiting, nothing more is asked of the other side.
-const HIGH_WATER: usize = 64 * 1024;
+const HIGH_WATER: usize = 16 * 1024;
 /// Slices per vectored write.
 const SLICES: usize = 16;
 
@@ -27,6 +27,8 @@ pub(crate) struct Outbox {
     tail_at: usize,
     /// Written since the last flush: a TLS stream may still hold it.
     unflushed: bool,
+    /// Everything ever written.
+    written: u64,
 }
 
 impl Outbox {
@@ -78,6 +80,11 @@ impl Outbox {
         self.len() == 0 && !self.unflushed
     }
 
+    /// Bytes ever written, to see progress.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Whether more may be appended.
     pub(crate) fn has_room(&self) -> bool {
         self.len() < HIGH_WATER
@@ -108,6 +115,7 @@ impl Outbox {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.unflushed = true;
+            self.written += u64::try_from(written).unwrap_or(0);
             self.advance(written);
         }
         if self.unflushed {

@@ -59,6 +59,11 @@ impl Replay {
         self.state != State::Lost
     }
 
+    /// How many pieces are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
     /// Piece number `index` of the body so far.
     pub(crate) fn piece(&self, index: usize) -> Option<&Bytes> {
         self.pieces.get(index)

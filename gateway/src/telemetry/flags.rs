@@ -35,10 +35,12 @@ pub(crate) enum Flag {
     Urx,
     /// A time limit.
     Ut,
+    /// The client reset the stream.
+    Dr,
 }
 
 impl Flag {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Dc,
         Self::Di,
         Self::Dpe,
@@ -55,6 +57,7 @@ impl Flag {
         Self::Ur,
         Self::Urx,
         Self::Ut,
+        Self::Dr,
     ];
 
     /// The flag as the log writes it.
@@ -76,10 +79,11 @@ impl Flag {
             Self::Ur => "UR",
             Self::Urx => "URX",
             Self::Ut => "UT",
+            Self::Dr => "DR",
         }
     }
 
-    /// 1 to 16: 0 is an empty place of [`ResponseFlags`].
+    /// 1 to 17: 0 is an empty place of [`ResponseFlags`].
     const fn code(self) -> u64 {
         match self {
             Self::Dc => 1,
@@ -98,6 +102,7 @@ impl Flag {
             Self::Ur => 14,
             Self::Urx => 15,
             Self::Ut => 16,
+            Self::Dr => 17,
         }
     }
 }

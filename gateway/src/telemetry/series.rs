@@ -290,6 +290,7 @@ fn count_events(events: &Events, x: &Exchange<'_>) {
             Flag::Dc
             | Flag::Di
             | Flag::Dpe
+            | Flag::Dr
             | Flag::Fi
             | Flag::Nc
             | Flag::Nr

@@ -1,0 +1,293 @@
+//! Tries: choosing an endpoint, getting a connection, sending, and deciding what to do when one
+//! fails.
+
+use super::{
+    deadline::Expired,
+    down::DownError,
+    fault::Fault,
+    flow::{Flow, Idle},
+    pool::{Found, Want},
+    pump::{Begun, Pump},
+    retry::{Decision, Outcome, Retries},
+    up::Up,
+};
+use crate::{
+    cluster::{self, Cluster, EndpointRef, Guard, Protocol, Resource},
+    http::{Known, RequestHead, ResponseHead, forward},
+    telemetry::Flag,
+};
+use gwanmun_ir::{Dialect, RetryPolicy};
+use smallvec::SmallVec;
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
+
+/// How the tries of a request ended.
+pub(crate) enum Tried {
+    /// A response begins: its head, who delivers the rest, and the endpoint it counts against.
+    Response(ResponseHead, Pump, EndpointRef),
+    /// All came to nothing: the fault of the last one.
+    Failed(Fault),
+    /// The client's side failed.
+    Down(DownError),
+    /// The request's body is larger than the route allows.
+    TooLarge,
+}
+
+/// What stays the same in all tries of a request.
+pub(crate) struct Plan<'a> {
+    /// The cluster.
+    pub(crate) cluster: &'a Arc<Cluster>,
+    /// When to try again.
+    pub(crate) policy: Option<&'a RetryPolicy>,
+    /// What to speak.
+    pub(crate) protocol: Protocol,
+    /// Whether repeating the request does no harm even if it was processed.
+    pub(crate) idempotent: bool,
+    /// Whose header conventions the route follows.
+    pub(crate) dialect: &'a Dialect,
+}
+
+/// How one try ended.
+enum Once {
+    Response(ResponseHead, Pump, EndpointRef),
+    Fault(Fault, Free),
+    Down(DownError),
+    TooLarge,
+}
+
+/// Whether a failed try counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Free {
+    /// It does.
+    No,
+    /// A pooled connection was closed before the upstream can have looked at the request.
+    Yes,
+}
+
+/// The tries of one request.
+pub(crate) struct Tries<'a> {
+    plan: Plan<'a>,
+    retries: Retries<'a>,
+    tried: SmallVec<[SocketAddr; 4]>,
+    /// Counts a retry against the circuit breaker while it lasts.
+    guard: Option<Guard>,
+}
+
+impl<'a> Tries<'a> {
+    /// Nothing tried yet.
+    pub(crate) fn new(plan: Plan<'a>) -> Self {
+        Self {
+            retries: Retries::new(plan.policy),
+            plan,
+            tried: SmallVec::new(),
+            guard: None,
+        }
+    }
+
+    /// Whether a try was repeated.
+    pub(crate) fn retried(&self) -> bool {
+        self.retries.made() > 0
+    }
+
+    /// Tries until a response may be passed on, or nothing is left to try.
+    pub(crate) async fn run(&mut self, flow: &mut Flow<'_>) -> Tried {
+        loop {
+            let pause = match self.once(flow).await {
+                Once::Response(head, mut pump, endpoint) => {
+                    let outcome = Outcome::Response {
+                        status: head.status(),
+                        grpc: head.grpc_status(),
+                    };
+                    let overloaded = head.get(Known::XEnvoyOverloaded).is_some();
+                    match self.decide(flow, outcome) {
+                        Some(pause) if !overloaded => {
+                            endpoint_answered(&self.plan, &endpoint, &head);
+                            pump.release(flow);
+                            pause
+                        }
+                        Some(_) | None => return Tried::Response(head, pump, endpoint),
+                    }
+                }
+                Once::Fault(_, Free::Yes) if self.retries.take_free() => continue,
+                Once::Fault(fault, _) => match self.decide(flow, Outcome::Fault(&fault)) {
+                    Some(pause) => pause,
+                    None => return Tried::Failed(fault),
+                },
+                Once::Down(error) => return Tried::Down(error),
+                Once::TooLarge => return Tried::TooLarge,
+            };
+            if let Some(endpoint) = &flow.record.endpoint {
+                self.tried.push(endpoint.address);
+            }
+            flow.client.deadlines.attempt_ended();
+            match flow.client.pause(flow.core, pause).await {
+                Ok(()) => {}
+                Err(Idle::Down(error)) => return Tried::Down(error),
+                Err(Idle::Expired(_)) => return Tried::Failed(Fault::RequestTimeout),
+            }
+        }
+    }
+
+    /// The pause before another try, if there is to be one.
+    fn decide(&mut self, flow: &mut Flow<'_>, outcome: Outcome<'_>) -> Option<Duration> {
+        if !self.retries.has_policy() || !flow.body.replay.is_intact() {
+            return None;
+        }
+        match self.retries.decide(outcome, fastrand::u64(..)) {
+            Decision::Final => None,
+            Decision::Exhausted => {
+                flow.record.flags.set(Flag::Urx);
+                None
+            }
+            Decision::Again(pause) => {
+                self.guard = None;
+                match self.plan.cluster.admit(Resource::Retries) {
+                    Ok(guard) => {
+                        self.guard = Some(guard);
+                        Some(pause)
+                    }
+                    Err(_full) => {
+                        flow.record.flags.set(Flag::Uo);
+                        self.retries.undo();
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// One try, up to the final head.
+    async fn once(&mut self, flow: &mut Flow<'_>) -> Once {
+        let Ok(endpoint) = self.plan.cluster.pick(&self.tried) else {
+            return Once::Fault(Fault::NoHealthy, Free::No);
+        };
+        flow.record.endpoint = Some(Arc::clone(endpoint.endpoint()));
+        flow.record.upstream_local = None;
+        flow.client.deadlines.attempt_started();
+        let found = match self.connection(flow, &endpoint).await {
+            Ok(found) => found,
+            Err(Stopped::Down(error)) => return Once::Down(error),
+            Err(Stopped::Fault(fault)) => {
+                self.report_failure(&endpoint, &fault);
+                return Once::Fault(fault, Free::No);
+            }
+        };
+        let mut pump = match self.start(flow, found) {
+            Ok(pump) => pump,
+            Err(fault) => return Once::Fault(fault, Free::Yes),
+        };
+        let begun = poll_fn(|cx| pump.poll_begin(flow, cx)).await;
+        match begun {
+            Begun::Head(head) => Once::Response(head, pump, endpoint),
+            Begun::Fault(fault) => {
+                let free = self.is_free(flow, &pump, &fault);
+                if free == Free::No {
+                    self.report_failure(&endpoint, &fault);
+                }
+                Once::Fault(fault, free)
+            }
+            Begun::Down(error) => Once::Down(error),
+            Begun::TooLarge => Once::TooLarge,
+        }
+    }
+
+    /// A connection to the endpoint: pooled, or made while client and clock are watched.
+    async fn connection(
+        &self,
+        flow: &mut Flow<'_>,
+        endpoint: &EndpointRef,
+    ) -> Result<Found, Stopped> {
+        let Flow {
+            core,
+            client,
+            record,
+            ..
+        } = flow;
+        let core = *core;
+        let want = Want {
+            cluster: self.plan.cluster,
+            endpoint,
+            host: record.head.as_ref().map_or("", RequestHead::host),
+            protocol: self.plan.protocol,
+        };
+        if let Some(found) = core.pool.ready(want) {
+            return Ok(found);
+        }
+        let mut getting = Box::pin(core.pool.get(want));
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = getting.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(Stopped::Fault));
+            }
+            client.poll_idle(cx, core, true).map(|idle| {
+                Err(match idle {
+                    Idle::Down(error) => Stopped::Down(error),
+                    Idle::Expired(Expired::Request) => Stopped::Fault(Fault::RequestTimeout),
+                    Idle::Expired(Expired::PerTry) => Stopped::Fault(Fault::PerTry),
+                })
+            })
+        })
+        .await
+    }
+
+    /// Queues the head on a connection.
+    fn start(&self, flow: &mut Flow<'_>, found: Found) -> Result<Pump, Fault> {
+        let record = &mut flow.record;
+        record.tries += 1;
+        let Some(head) = &mut record.head else {
+            return Err(Fault::Protocol);
+        };
+        if record.tries > 1 {
+            let expected = flow.client.deadlines.expected_ms();
+            forward::attempt(head, self.plan.dialect, record.tries, expected);
+        }
+        let end = flow.body.ended || flow.client.down.is_request_done();
+        let end = end && flow.body.trailers.is_none() && flow.body.replay.len() == 0;
+        let up = Up::start(found, head, self.plan.cluster, end, &flow.core.buffers)?;
+        record.upstream_local = up.local();
+        if matches!(up, Up::H2(_)) {
+            // An HTTP/2 upstream need not say that it waits for the body.
+            flow.client.down.send_continue();
+        }
+        Ok(Pump::new(up))
+    }
+
+    /// Whether a fault may only mean that the pooled connection had been closed.
+    fn is_free(&self, flow: &Flow<'_>, pump: &Pump, fault: &Fault) -> Free {
+        let stale = match fault {
+            Fault::Closed { untouched: true } => true,
+            Fault::Closed { untouched: false } => {
+                self.plan.idempotent && pump.up().is_some_and(Up::may_be_stale)
+            }
+            Fault::Connect(_)
+            | Fault::NoHealthy
+            | Fault::Overflow
+            | Fault::PerTry
+            | Fault::Protocol
+            | Fault::Refused
+            | Fault::RequestTimeout
+            | Fault::Reset => false,
+        };
+        if stale && flow.body.replay.is_intact() {
+            Free::Yes
+        } else {
+            Free::No
+        }
+    }
+
+    fn report_failure(&self, endpoint: &EndpointRef, fault: &Fault) {
+        if !fault.is_overflow() {
+            self.plan.cluster.report(endpoint, cluster::Outcome::Failed);
+        }
+    }
+}
+
+/// Why there is no connection.
+enum Stopped {
+    Down(DownError),
+    Fault(Fault),
+}
+
+/// Tells outlier detection about an answer that is not passed on.
+fn endpoint_answered(plan: &Plan<'_>, endpoint: &EndpointRef, head: &ResponseHead) {
+    let outcome = cluster::Outcome::Answered(head.status());
+    plan.cluster.report(endpoint, outcome);
+}

@@ -1,0 +1,402 @@
+//! Connections to upstreams that wait for their next request. One pool per core.
+//!
+//! HTTP/1 connections are used last in, first out, so that the idle ones age and the sweeper
+//! closes them. HTTP/2 connections are shared by all requests of the core; while one is being
+//! made, others wait for it instead of making their own.
+
+use super::{
+    fault::Fault,
+    up_h2::{self, H2Lease, H2Shared},
+};
+use crate::{
+    cluster::{
+        Cluster, ConnectError, ConnectFailure, Endpoint, Guard, Protocol, Resource, UpstreamIo,
+    },
+    snapshot::Snapshot,
+};
+use foldhash::fast::RandomState;
+use hashbrown::{Equivalent, HashMap};
+use parking_lot::Mutex;
+use std::{
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    sync::oneshot,
+};
+
+/// Unused HTTP/1 connections kept per endpoint.
+const KEPT: usize = 1024;
+/// Requests that may wait for one HTTP/2 connection to be made.
+const WAITING: usize = 4096;
+/// How often a request that waits for a connection slot looks whether another core gave one up.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Which connections may serve a request.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Key {
+    cluster: u64,
+    generation: u64,
+    address: SocketAddr,
+    protocol: Protocol,
+    partition: Box<str>,
+}
+
+/// A [`Key`] that borrows.
+struct KeyRef<'a> {
+    cluster: u64,
+    generation: u64,
+    address: SocketAddr,
+    protocol: Protocol,
+    partition: &'a str,
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Field by field as the derived implementation of `Key`.
+        self.cluster.hash(state);
+        self.generation.hash(state);
+        self.address.hash(state);
+        self.protocol.hash(state);
+        self.partition.hash(state);
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.cluster == key.cluster
+            && self.address == key.address
+            && self.protocol == key.protocol
+            && self.generation == key.generation
+            && *self.partition == *key.partition
+    }
+}
+
+impl KeyRef<'_> {
+    fn to_key(&self) -> Key {
+        Key {
+            cluster: self.cluster,
+            generation: self.generation,
+            address: self.address,
+            protocol: self.protocol,
+            partition: self.partition.into(),
+        }
+    }
+}
+
+/// A connection that is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Want<'a> {
+    /// The cluster.
+    pub(crate) cluster: &'a Arc<Cluster>,
+    /// The endpoint of it.
+    pub(crate) endpoint: &'a Endpoint,
+    /// The request's host, after rewriting.
+    pub(crate) host: &'a str,
+    /// What to speak.
+    pub(crate) protocol: Protocol,
+}
+
+impl Want<'_> {
+    fn key(&self) -> KeyRef<'_> {
+        KeyRef {
+            cluster: self.cluster.id,
+            generation: self.cluster.tls_generation,
+            address: self.endpoint.address,
+            protocol: self.protocol,
+            partition: self.cluster.pool_partition(self.host),
+        }
+    }
+}
+
+/// What [`Pool::get`] found.
+pub(crate) enum Found {
+    /// An HTTP/1 connection, all for this request.
+    H1(H1Connection),
+    /// A place on an HTTP/2 connection.
+    H2(H2Lease),
+}
+
+/// An HTTP/1 connection to an upstream.
+#[derive(Debug)]
+pub(crate) struct H1Connection {
+    /// The stream.
+    pub(crate) io: UpstreamIo,
+    /// Our end's address.
+    pub(crate) local: Option<SocketAddr>,
+    /// Requests it has served.
+    pub(crate) served: u32,
+    key: Key,
+    max_requests: Option<u32>,
+    /// Counts it against the circuit breaker.
+    pub(crate) guard: Guard,
+}
+
+struct Idle {
+    connection: H1Connection,
+    since: Instant,
+}
+
+/// The connections of one key.
+struct Bucket {
+    cluster: Arc<Cluster>,
+    h1: Vec<Idle>,
+    h2: Vec<Arc<H2Shared>>,
+    /// Set while an HTTP/2 connection is being made; who waits for it.
+    dialing: Option<Vec<oneshot::Sender<ConnectError>>>,
+}
+
+/// Connections to upstreams that wait for their next request.
+#[derive(Default)]
+pub(crate) struct Pool {
+    buckets: Mutex<HashMap<Key, Bucket, RandomState>>,
+}
+
+impl Pool {
+    /// A connection, pooled or new.
+    ///
+    /// Dropping the future gives up; whoever waits for the same connection takes over.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Connect`], and [`Fault::Overflow`] when a circuit breaker is open.
+    pub(crate) async fn get(&self, want: Want<'_>) -> Result<Found, Fault> {
+        if let Some(found) = self.ready(want) {
+            return Ok(found);
+        }
+        let _pending = want
+            .cluster
+            .admit(Resource::Pending)
+            .map_err(|_full| Fault::Overflow)?;
+        match want.protocol {
+            Protocol::Http1 => self.connect_h1(want).await.map(Found::H1),
+            Protocol::Http2 => self.connect_h2(want).await,
+        }
+    }
+
+    /// A pooled connection, if there is a live one.
+    pub(crate) fn ready(&self, want: Want<'_>) -> Option<Found> {
+        let mut buckets = self.buckets.lock();
+        let bucket = buckets.get_mut(&want.key())?;
+        match want.protocol {
+            Protocol::Http1 => {
+                while let Some(mut idle) = bucket.h1.pop() {
+                    if is_quiet(&mut idle.connection.io) {
+                        return Some(Found::H1(idle.connection));
+                    }
+                }
+                None
+            }
+            Protocol::Http2 => {
+                bucket.h2.retain(|shared| !shared.is_closed());
+                bucket.h2.iter().find_map(H2Lease::take).map(Found::H2)
+            }
+        }
+    }
+
+    async fn connect_h1(&self, want: Want<'_>) -> Result<H1Connection, Fault> {
+        loop {
+            match want
+                .cluster
+                .connect(want.endpoint, want.host, Protocol::Http1)
+                .await
+            {
+                Ok(made) => {
+                    return Ok(H1Connection {
+                        io: made.io,
+                        local: made.local,
+                        served: 0,
+                        key: want.key().to_key(),
+                        max_requests: want.cluster.max_requests_per_connection,
+                        guard: made.guard,
+                    });
+                }
+                // As many as allowed are open: wait for one of them, as Envoy does.
+                Err(error) if error.failure == ConnectFailure::Overflow => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    if let Some(Found::H1(connection)) = self.ready(want) {
+                        return Ok(connection);
+                    }
+                }
+                Err(error) => return Err(Fault::Connect(error)),
+            }
+        }
+    }
+
+    async fn connect_h2(&self, want: Want<'_>) -> Result<Found, Fault> {
+        loop {
+            let waiting = {
+                let mut buckets = self.buckets.lock();
+                let bucket = bucket_of(&mut buckets, want);
+                match &mut bucket.dialing {
+                    Some(waiters) if waiters.len() >= WAITING => return Err(Fault::Overflow),
+                    Some(waiters) => {
+                        let (sender, receiver) = oneshot::channel();
+                        waiters.push(sender);
+                        Some(receiver)
+                    }
+                    None => {
+                        bucket.dialing = Some(Vec::new());
+                        None
+                    }
+                }
+            };
+            match waiting {
+                Some(receiver) => {
+                    if let Ok(error) = receiver.await {
+                        return Err(Fault::Connect(error));
+                    }
+                }
+                None => self.dial(want).await?,
+            }
+            if let Some(found) = self.ready(want) {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Makes an HTTP/2 connection and tells who waits for it.
+    async fn dial(&self, want: Want<'_>) -> Result<(), Fault> {
+        let mut dialing = Dialing {
+            pool: self,
+            key: want.key().to_key(),
+            error: None,
+        };
+        let result = up_h2::connect(want).await;
+        match result {
+            Ok(shared) => {
+                let mut buckets = self.buckets.lock();
+                bucket_of(&mut buckets, want).h2.push(shared);
+                Ok(())
+            }
+            Err(error) if error.failure == ConnectFailure::Overflow => {
+                // Wait for a slot without keeping the others from looking, too.
+                drop(dialing);
+                tokio::time::sleep(LOOK_AGAIN).await;
+                Ok(())
+            }
+            Err(error) => {
+                dialing.error = Some(error.clone());
+                Err(Fault::Connect(error))
+            }
+        }
+    }
+
+    /// Takes an HTTP/1 connection back whose last exchange ended cleanly.
+    pub(crate) fn put(&self, mut connection: H1Connection, cluster: &Arc<Cluster>) {
+        connection.served = connection.served.saturating_add(1);
+        let spent = connection
+            .max_requests
+            .is_some_and(|max| max > 0 && connection.served >= max);
+        if spent || connection.key.generation != cluster.tls_generation {
+            return;
+        }
+        let mut buckets = self.buckets.lock();
+        let bucket = match buckets.get_mut(&connection.key) {
+            Some(bucket) => bucket,
+            None => buckets
+                .entry(connection.key.clone())
+                .or_insert_with(|| Bucket::new(cluster)),
+        };
+        if bucket.h1.len() < KEPT {
+            bucket.h1.push(Idle {
+                connection,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    /// Closes connections that are dead, unused for too long, or whose cluster, endpoint or TLS
+    /// material is gone.
+    pub(crate) fn sweep(&self, snapshot: &Snapshot) {
+        let now = Instant::now();
+        self.buckets.lock().retain(|key, bucket| {
+            let wanted = snapshot
+                .clusters
+                .get(&bucket.cluster.config.key)
+                .is_some_and(|cluster| {
+                    cluster.id == key.cluster
+                        && cluster.tls_generation == key.generation
+                        && cluster.has(key.address)
+                });
+            if !wanted {
+                // Requests in flight hold their own handles and finish.
+                bucket.h1.clear();
+                bucket.h2.clear();
+                return bucket.dialing.is_some();
+            }
+            let longest = bucket.cluster.idle_timeout;
+            bucket.h1.retain_mut(|idle| {
+                now.duration_since(idle.since) < longest && is_quiet(&mut idle.connection.io)
+            });
+            bucket.h2.retain(|shared| shared.is_wanted(now, longest));
+            !bucket.h1.is_empty() || !bucket.h2.is_empty() || bucket.dialing.is_some()
+        });
+    }
+
+    /// Unused HTTP/1 connections and HTTP/2 connections.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let buckets = self.buckets.lock();
+        buckets.values().fold((0, 0), |(h1, h2), bucket| {
+            (h1 + bucket.h1.len(), h2 + bucket.h2.len())
+        })
+    }
+}
+
+impl Bucket {
+    fn new(cluster: &Arc<Cluster>) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            h1: Vec::new(),
+            h2: Vec::new(),
+            dialing: None,
+        }
+    }
+}
+
+fn bucket_of<'b>(
+    buckets: &'b mut HashMap<Key, Bucket, RandomState>,
+    want: Want<'_>,
+) -> &'b mut Bucket {
+    buckets
+        .entry(want.key().to_key())
+        .or_insert_with(|| Bucket::new(want.cluster))
+}
+
+/// An HTTP/2 connection being made. Dropped without an error, those who wait look again, and the
+/// first of them makes the connection if there still is none.
+struct Dialing<'p> {
+    pool: &'p Pool,
+    key: Key,
+    error: Option<ConnectError>,
+}
+
+impl Drop for Dialing<'_> {
+    fn drop(&mut self) {
+        let waiters = {
+            let mut buckets = self.pool.buckets.lock();
+            let bucket = buckets.get_mut(&self.key);
+            bucket.and_then(|bucket| bucket.dialing.take())
+        };
+        if let Some(error) = &self.error {
+            for waiter in waiters.into_iter().flatten() {
+                // Who is gone does not want to know.
+                let _ = waiter.send(error.clone());
+            }
+        }
+    }
+}
+
+/// Whether nothing has come on a connection that has nothing to say: neither bytes nor the end.
+/// Without a system call as long as nothing has happened; through TLS, so that tickets are eaten.
+fn is_quiet(io: &mut UpstreamIo) -> bool {
+    let mut byte = [0];
+    let mut buffer = ReadBuf::new(&mut byte);
+    let mut cx = Context::from_waker(Waker::noop());
+    Pin::new(io).poll_read(&mut cx, &mut buffer).is_pending()
+}

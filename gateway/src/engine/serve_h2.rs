@@ -1,0 +1,199 @@
+//! HTTP/2 connections of clients: one task per stream.
+
+use super::{Served, down::Down, down_h2::DownH2, flow::Flow, request, timer::Timer};
+use crate::{
+    core::Core,
+    http::{RequestHead, h2 as convert},
+    listener::Io,
+};
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream,
+    server::{Connection, SendResponse},
+};
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Requests at once on a connection.
+const STREAMS: u32 = 128;
+/// What one request body may have in flight before we have passed it on.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// What all request bodies of a connection may have in flight.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Response bytes queued in the connection per stream.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams a client may reset before we have answered them, above which it is not a client that
+/// changed its mind but one that wants to keep us busy.
+const RESETS: usize = 100;
+/// How long after the last request a connection that drains may stay.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the streams of a connection share.
+struct Shared {
+    core: Arc<Core>,
+    conn: Served,
+    active: AtomicUsize,
+    /// Streams that the client reset before it had an answer, less those that were answered.
+    resets: AtomicUsize,
+}
+
+/// Serves an HTTP/2 connection until it ends.
+pub(super) async fn serve(core: Arc<Core>, io: Io, conn: Served) {
+    let limits = core.config.limits;
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+    let handshake = builder.handshake::<_, Bytes>(io);
+    let Ok(Ok(mut connection)) = tokio::time::timeout(limits.header_timeout, handshake).await
+    else {
+        return;
+    };
+    let shared = Arc::new(Shared {
+        core,
+        conn,
+        active: AtomicUsize::new(0),
+        resets: AtomicUsize::new(0),
+    });
+    let mut signal = shared.conn.info.drain.clone();
+    let mut draining = pin!(async move { signal.wait().await });
+    accept(&shared, &mut connection, draining.as_mut()).await;
+}
+
+/// Takes streams as they come.
+async fn accept(
+    shared: &Arc<Shared>,
+    connection: &mut Connection<Io, Bytes>,
+    mut draining: Pin<&mut impl Future<Output = ()>>,
+) {
+    let idle = shared.core.config.limits.idle_timeout;
+    let mut timer = Timer::default();
+    let mut since = Instant::now();
+    let mut drained = false;
+    poll_fn(|cx| {
+        if !drained && draining.as_mut().poll(cx).is_ready() {
+            drained = true;
+            since = Instant::now();
+            connection.graceful_shutdown();
+        }
+        loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    since = Instant::now();
+                    if shared.resets.load(Relaxed) > RESETS {
+                        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    }
+                    begin(shared, request, respond);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "HTTP/2 connection of a client failed");
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        poll_unused(
+            shared,
+            &mut timer,
+            cx,
+            since,
+            if drained { DRAIN } else { idle },
+        )
+    })
+    .await;
+}
+
+/// Ready when a connection without streams has been so for too long.
+fn poll_unused(
+    shared: &Shared,
+    timer: &mut Timer,
+    cx: &mut Context<'_>,
+    since: Instant,
+    longest: Duration,
+) -> Poll<()> {
+    let mut deadline = since + longest;
+    loop {
+        if timer.poll(cx, Some(deadline)).is_pending() {
+            return Poll::Pending;
+        }
+        if shared.active.load(Relaxed) == 0 {
+            return Poll::Ready(());
+        }
+        deadline = Instant::now() + longest;
+    }
+}
+
+/// Starts the task of one stream.
+fn begin(
+    shared: &Arc<Shared>,
+    request: http::Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    match convert::request_head(parts, body.is_end_stream()) {
+        Ok(head) => {
+            shared.active.fetch_add(1, Relaxed);
+            let active = Active(Arc::clone(shared));
+            tokio::spawn(stream(active, head, body, respond, started));
+        }
+        Err(error) if error.is_reset() => respond.send_reset(Reason::PROTOCOL_ERROR),
+        Err(error) => {
+            shared.active.fetch_add(1, Relaxed);
+            let active = Active(Arc::clone(shared));
+            tokio::spawn(async move {
+                let down = DownH2::new(false, body, respond);
+                let mut down = Down::H2(Box::new(down));
+                let Shared { core, conn, .. } = &*active.0;
+                request::refuse(core, conn, &mut down, error, started).await;
+            });
+        }
+    }
+}
+
+/// Serves one stream.
+async fn stream(
+    active: Active,
+    head: RequestHead,
+    body: RecvStream,
+    respond: SendResponse<Bytes>,
+    started: Instant,
+) {
+    let Shared {
+        core, conn, resets, ..
+    } = &*active.0;
+    let expects_continue = head.expects_continue();
+    let mut down = Down::H2(Box::new(DownH2::new(expects_continue, body, respond)));
+    let mut timer = Timer::default();
+    let flow = Flow::new(core, conn, &mut down, &mut timer, Some(head), started);
+    request::serve(flow).await;
+    let Down::H2(stream) = &down else { return };
+    if stream.is_answered() {
+        // Saturates at 0: a client that behaves may make up for what it did before.
+        let _ = resets.fetch_update(Relaxed, Relaxed, |resets| resets.checked_sub(1));
+    } else {
+        resets.fetch_add(1, Relaxed);
+    }
+}
+
+/// A stream that is being served.
+struct Active(Arc<Shared>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
+    }
+}
