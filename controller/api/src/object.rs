@@ -287,7 +287,7 @@ fn plain(message: &str) -> String {
 }
 
 /// Removes every `null` field: Kubernetes reads it as unset.
-fn drop_nulls(value: &mut Value) {
+pub(crate) fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.retain(|_, value| !value.is_null());

@@ -32,6 +32,13 @@ pub(crate) struct Member {
     pub(crate) health: EndpointHealth,
 }
 
+impl Member {
+    /// Whether it is chosen as long as it is not the last resort.
+    pub(crate) fn is_available(&self) -> bool {
+        self.health == EndpointHealth::Healthy && !self.endpoint.state.outlier.is_ejected()
+    }
+}
+
 /// The endpoints of a cluster at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Table {

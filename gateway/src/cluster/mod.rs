@@ -18,6 +18,7 @@ mod tasks;
 mod tls;
 mod verify;
 
+pub(crate) use balance::Member;
 pub(crate) use breaker::{Guard, Overflow, Resource};
 pub(crate) use connect::{ConnectError, ConnectFailure, Connection, Protocol};
 pub(crate) use endpoint::{Endpoint, EndpointRef, NoHealthyEndpoint, Outcome};

@@ -252,3 +252,38 @@ pub struct MeshTracing {
     /// Share of the requests that are traced.
     pub sampling: Option<Percent>,
 }
+
+impl MeshConfig {
+    /// Reads the text of the ConfigMap's key.
+    ///
+    /// # Errors
+    /// When it is not YAML, or a field has the wrong type; the text says where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut value = crate::manifest::value(text)?;
+        crate::object::drop_nulls(&mut value);
+        if value.is_null() {
+            return Ok(Self::default());
+        }
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mesh_configuration_keeps_what_is_used_and_ignores_the_rest() {
+        let text = "accessLogFile: /dev/stdout\nfoo: [1]\ndefaultConfig:\n  proxyHeaders:\n    server: {value: x}\n  gatewayTopology: {numTrustedProxies: 2}\nextensionProviders:\n";
+        let mesh = MeshConfig::parse(text).unwrap();
+        assert_eq!(mesh.access_log_file.as_deref(), Some("/dev/stdout"));
+        let defaults = mesh.default_config.unwrap();
+        assert_eq!(
+            defaults.gateway_topology.unwrap().num_trusted_proxies,
+            Some(2)
+        );
+        assert_eq!(MeshConfig::parse("").unwrap(), MeshConfig::default());
+        assert!(MeshConfig::parse("accessLogFile: [").is_err());
+        assert!(MeshConfig::parse("connectTimeout: {}").is_err());
+    }
+}

@@ -392,3 +392,19 @@ pub struct RouteDestination {
     /// Share among the rule's weights; a single destination needs none.
     pub weight: Option<i32>,
 }
+
+impl HttpBody {
+    /// The body's bytes; empty when neither is set.
+    ///
+    /// # Errors
+    /// When `bytes` is not base64.
+    pub fn content(&self) -> Result<Vec<u8>, String> {
+        use base64::Engine;
+        let Some(text) = &self.bytes else {
+            return Ok(self.string.clone().unwrap_or_default().into_bytes());
+        };
+        base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|error| format!("not base64: {error}"))
+    }
+}

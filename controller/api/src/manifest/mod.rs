@@ -103,6 +103,22 @@ pub struct ReadFinding {
     pub line: u32,
 }
 
+/// Reads a text of one YAML document, e.g. one inside of a ConfigMap.
+///
+/// # Errors
+/// When it is not YAML; the text says in which of its lines.
+pub(crate) fn value(text: &str) -> Result<Value, String> {
+    let documents =
+        yaml::documents(text).map_err(|error| format!("line {}: {}", error.line, error.message))?;
+    let Some(document) = documents.first() else {
+        return Ok(Value::Null);
+    };
+    match document.errors.first() {
+        Some((message, line)) => Err(format!("line {line}: {message}")),
+        None => Ok(document.root.to_value().0),
+    }
+}
+
 /// Reads one file. Objects without a namespace get `default_namespace`.
 pub fn read(file: &str, text: &str, default_namespace: &str) -> ReadResult {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

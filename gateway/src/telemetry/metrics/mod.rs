@@ -1,0 +1,53 @@
+//! What Prometheus scrapes: read from the workers' counters when it asks.
+
+mod envoy;
+mod family;
+mod gwanmun;
+mod istio;
+
+use super::Telemetry;
+use crate::cluster::Clusters;
+use prometheus::{Registry, TextEncoder, proto::MetricFamily};
+use std::sync::Arc;
+
+/// Where the collectors find the clusters that are served.
+pub(crate) type ClusterSource = Arc<dyn Fn() -> Clusters + Send + Sync>;
+
+/// All metrics of the process.
+pub(crate) struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// Metrics of `telemetry` and of the clusters that `clusters` gives.
+    ///
+    /// # Errors
+    ///
+    /// When two collectors describe the same metric: a mistake in this program.
+    pub(crate) fn new(
+        telemetry: &Arc<Telemetry>,
+        clusters: ClusterSource,
+    ) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(istio::Requests::new(telemetry)?))?;
+        registry.register(Box::new(envoy::Clusters::new(telemetry, clusters)?))?;
+        registry.register(Box::new(envoy::Listeners::new(telemetry)?))?;
+        registry.register(Box::new(gwanmun::Process::new(telemetry)?))?;
+        Ok(Self { registry })
+    }
+
+    /// All metrics, sorted by name and labels.
+    pub(crate) fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub(crate) fn text(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.gather())
+            .unwrap_or_else(|error| format!("# {error}\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests;
