@@ -39,14 +39,12 @@ impl<'h> Level<'h> {
 #[derive(Clone, Debug)]
 pub(crate) struct Levels<'h> {
     next: Option<Level<'h>>,
-    host: &'h str,
 }
 
 /// The levels of `host`, most specific first: itself, its wildcards from the longest on, any.
 pub(crate) fn levels(host: &str) -> Levels<'_> {
     Levels {
         next: Some(Level::Exact(host)),
-        host,
     }
 }
 
@@ -55,16 +53,19 @@ impl<'h> Iterator for Levels<'h> {
 
     fn next(&mut self) -> Option<Level<'h>> {
         let level = self.next?;
-        self.next = match level {
-            Level::Exact(host) | Level::Wildcard(host) => Some(match host.split_once('.') {
-                // `*.a` stands for at least one label: `.a` is no host of it.
-                Some((label, parent)) if !(label.is_empty() && host.len() == self.host.len()) => {
-                    Level::Wildcard(parent)
-                }
-                Some(_) | None => Level::Any,
-            }),
-            Level::Any => None,
+        let longer = match level {
+            // `*.a` stands for something before `.a`.
+            Level::Exact(host) => host.strip_prefix('.').unwrap_or(host),
+            Level::Wildcard(parent) => parent,
+            Level::Any => {
+                self.next = None;
+                return Some(level);
+            }
         };
+        self.next = Some(match longer.split_once('.') {
+            Some((_, parent)) => Level::Wildcard(parent),
+            None => Level::Any,
+        });
         Some(level)
     }
 }
