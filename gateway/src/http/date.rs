@@ -70,6 +70,30 @@ fn format(seconds: u64) -> [u8; 29] {
     text
 }
 
+/// A time in milliseconds since the Unix epoch as logs write it: `2026-01-02T03:04:05.678Z`.
+pub(crate) fn iso_time(millis: u64) -> [u8; 24] {
+    let seconds = (millis / 1_000).min(253_402_300_799);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let [tens, ones] = two(millis / 10 % 100);
+    let [_, last] = two(millis % 10);
+    let mut text = *b"1970-01-01T00:00:00.000Z";
+    let mut put = |at: usize, bytes: &[u8]| {
+        for (slot, byte) in text.iter_mut().skip(at).zip(bytes) {
+            *slot = *byte;
+        }
+    };
+    put(0, &two(year / 100));
+    put(2, &two(year % 100));
+    put(5, &two(month));
+    put(8, &two(day));
+    put(11, &two(second / 3_600));
+    put(14, &two(second / 60 % 60));
+    put(17, &two(second % 60));
+    put(20, &[tens, ones, last]);
+    text
+}
+
 /// Two decimal digits.
 fn two(n: u64) -> [u8; 2] {
     let digit = |n: u64| u8::try_from(n % 10).map_or(b'0', |n| n.wrapping_add(b'0'));
@@ -78,7 +102,18 @@ fn two(n: u64) -> [u8; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::http_date;
+    use super::{http_date, iso_time};
+
+    #[test]
+    fn times_have_milliseconds() {
+        for (millis, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_767_323_045_678, "2026-01-02T03:04:05.678Z"),
+            (1_767_323_045_007, "2026-01-02T03:04:05.007Z"),
+        ] {
+            assert_eq!(iso_time(millis), expected.as_bytes());
+        }
+    }
 
     #[test]
     fn dates_are_in_the_preferred_format() {

@@ -19,7 +19,8 @@ pub(crate) mod reply;
 mod uuid;
 mod view;
 
-pub(crate) use date::http_date;
+pub(crate) use authority::is_valid as is_authority;
+pub(crate) use date::{http_date, iso_time};
 pub(crate) use error::{BodyError, ProtocolError, RequestError};
 pub(crate) use head::{
     BodyFraming, RequestHead, ResponseHead, Scheme, TargetForm, Upgrade, Version,
