@@ -9,6 +9,7 @@ use crate::{
     Code, Severity, Store,
     backend::{self, BackendError, BackendRequest},
     names,
+    output::Sink,
 };
 use gwanmun_api::{
     Kind, Object, ObjectKey, core,
@@ -70,7 +71,14 @@ pub(super) fn resolve(
                 require_http2: source.http2,
                 tls: None,
             };
-            match backend::cluster(cx.store, cx.options, cx.sink, &request) {
+            // A cluster without TLS of a backend that wants it is of no use.
+            let mut scratch = Sink::default();
+            let sink = if found.policies.is_empty() {
+                &mut *cx.sink
+            } else {
+                &mut scratch
+            };
+            match backend::cluster(cx.store, cx.options, sink, &request) {
                 Err(error) => refuse(reason_of(&error), error.to_string()),
                 // The backend wants TLS and we cannot speak it yet: never plaintext instead.
                 Ok(_) if !found.policies.is_empty() => Resolution {
@@ -87,17 +95,15 @@ pub(super) fn resolve(
         }
     };
     if let Some((_, message)) = &resolution.problem {
-        let message = format!("{message}; its requests are answered with 500");
         cx.tell(
             Severity::Error,
             Code::RefNotResolved,
             source.object,
             field,
-            &message,
+            message,
         );
     } else if !resolution.policies.is_empty() {
-        let message = "a BackendTLSPolicy applies and is not supported yet; its requests are \
-                       answered with 500";
+        let message = "a BackendTLSPolicy applies and is not supported yet: nothing is sent";
         cx.tell(
             Severity::Warning,
             Code::NoEffectYet,

@@ -39,7 +39,7 @@ pub(super) fn resolve(
     let (group, kind, name) = (reference.group(), reference.kind(), &reference.name);
     if !group.is_empty() || kind != "Secret" {
         let message =
-            format!("kind `{kind}` of group `{group}` holds no certificates; use a Secret");
+            format!("kind `{kind}` of group `{group}` is no Secret: it holds no certificates");
         return refuse(Reason::InvalidCertificateRef, message);
     }
     let namespace = reference.namespace.as_deref().unwrap_or(from.namespace);

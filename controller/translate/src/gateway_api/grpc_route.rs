@@ -21,10 +21,7 @@ pub(super) fn translate(cx: &mut Context<'_, '_>, parents: &mut Parents<'_>) {
         route::tell_default_gateways(cx, route.object, spec.use_default_gateways.as_ref());
         let facts = Facts::new(cx, route.object, &spec.parent_refs, &spec.hostnames);
         route::translate(cx, parents, &facts, |cx| {
-            let mut draft = Draft {
-                total: spec.rules.len(),
-                ..Draft::default()
-            };
+            let mut draft = Draft::new(spec.rules.len());
             for (index, rule) in spec.rules.iter().enumerate() {
                 add_rule(cx, route.object, &mut draft, (index, rule));
             }
@@ -51,7 +48,7 @@ fn add_rule(
         let section = format!("matches[{position}]");
         match grpc_match(entry, section.clone()) {
             Ok(found) => matches.push(found),
-            Err(message) => work.refuse(&section, Reason::UnsupportedValue, message),
+            Err(message) => work.refuse_part(&section, Reason::UnsupportedValue, message),
         }
     }
     let backends: Vec<Backend<'_>> = rule
@@ -72,6 +69,7 @@ fn add_rule(
     }
     if matches.is_empty() {
         // None of its conditions can be met; without any it would take every call.
+        draft.nothing_left(index);
         return;
     }
     draft.rules.push(Rule {

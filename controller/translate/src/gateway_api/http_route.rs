@@ -32,10 +32,7 @@ pub(super) fn translate(cx: &mut Context<'_, '_>, parents: &mut Parents<'_>) {
         let default = [HttpRouteRule::default()];
         let rules = spec.rules.as_deref().unwrap_or(&default);
         route::translate(cx, parents, &facts, |cx| {
-            let mut draft = Draft {
-                total: rules.len(),
-                ..Draft::default()
-            };
+            let mut draft = Draft::new(rules.len());
             for (index, rule) in rules.iter().enumerate() {
                 add_rule(cx, route.object, &mut draft, (index, rule));
             }
@@ -77,7 +74,7 @@ fn add_rule(
     let timeouts = timing::timeouts(rule.timeouts.as_ref(), &mut problems);
     let retry = timing::retry(rule.retry.as_ref(), &mut problems);
     for (field, message) in problems {
-        work.refuse(field, Reason::UnsupportedValue, message);
+        work.refuse_part(field, Reason::UnsupportedValue, message);
     }
     if rule.session_persistence.is_some() {
         work.no_effect_yet(
@@ -87,6 +84,7 @@ fn add_rule(
     }
     if matches.is_empty() {
         // None of its conditions can be met; without any it would take every request.
+        draft.nothing_left(index);
         return;
     }
     draft.rules.push(Rule {
@@ -134,13 +132,23 @@ impl<'w, 'a, 's> RuleWork<'w, 'a, 's> {
         }
     }
 
-    /// Says that something of the rule cannot be served as written.
-    pub(super) fn refuse(&mut self, field: &str, reason: Reason, message: String) {
+    /// Says that the rule cannot be served as written.
+    fn refuse(&mut self, field: &str, reason: Reason, message: String) {
+        self.tell_refusal(field, &message);
+        self.draft.drop(self.index, false, reason, message);
+    }
+
+    /// Says that a part of the rule cannot be served as written.
+    pub(super) fn refuse_part(&mut self, field: &str, reason: Reason, message: String) {
+        self.tell_refusal(field, &message);
+        self.draft.drop(self.index, true, reason, message);
+    }
+
+    fn tell_refusal(&mut self, field: &str, message: &str) {
         let path = format!("spec.rules[{}].{field}", self.index);
         let severity = Severity::Error;
         self.cx
-            .tell(severity, Code::NotAccepted, self.object, &path, &message);
-        self.draft.drop_rule(self.index, reason, message);
+            .tell(severity, Code::NotAccepted, self.object, &path, message);
     }
 
     /// Says that a field is not looked at.
@@ -162,7 +170,7 @@ impl<'w, 'a, 's> RuleWork<'w, 'a, 's> {
                 }),
                 Err(message) => {
                     let field = format!("matches[{position}]");
-                    self.refuse(&field, Reason::UnsupportedValue, message);
+                    self.refuse_part(&field, Reason::UnsupportedValue, message);
                 }
             }
         }
@@ -233,7 +241,7 @@ impl<'w, 'a, 's> RuleWork<'w, 'a, 's> {
             Err(refusal) => {
                 let message = format!("{}: its share is answered with 500", refusal.message);
                 let field = format!("{field}.filters[{}]", refusal.index);
-                self.refuse(&field, refusal.reason, message);
+                self.refuse_part(&field, refusal.reason, message);
                 target.target = Target::Fail(Failure::InvalidBackend);
             }
         }

@@ -70,7 +70,7 @@ fn l4_route<T: Typed>(
     );
     let facts = Facts::new(cx, route.object, parent_refs, hostnames);
     route::translate(cx, parents, &facts, |cx| {
-        let mut draft = Draft::default();
+        let mut draft = Draft::new(rules.len());
         let source = Source {
             object: route.object,
             http2: false,

@@ -66,14 +66,23 @@ impl<'a> Facts<'a> {
 #[derive(Default)]
 pub(super) struct Draft {
     pub(super) rules: Vec<Rule>,
-    /// Rules that cannot be served as written: index, reason and why.
-    pub(super) dropped: Vec<(usize, Reason, String)>,
+    /// What cannot be served as written.
+    dropped: Vec<Dropped>,
     /// How many rules the route has.
-    pub(super) total: usize,
+    total: usize,
     /// The first reference that does not resolve.
     pub(super) unresolved: Option<(Reason, String)>,
     /// BackendTLSPolicies that apply to backends of the route.
     pub(super) policies: BTreeSet<ObjectKey>,
+}
+
+/// Something of a rule that cannot be served as written.
+struct Dropped {
+    rule: usize,
+    /// Whether the rest of the rule is served.
+    in_part: bool,
+    reason: Reason,
+    message: String,
 }
 
 /// One rule, without what depends on the filter chain.
@@ -89,9 +98,29 @@ pub(super) struct Rule {
 }
 
 impl Draft {
-    /// Notes that a rule is not served as written.
-    pub(super) fn drop_rule(&mut self, index: usize, reason: Reason, message: String) {
-        self.dropped.push((index, reason, message));
+    /// The draft of a route with so many rules.
+    pub(super) fn new(total: usize) -> Self {
+        Self {
+            total,
+            ..Self::default()
+        }
+    }
+
+    /// Notes that a rule is not served as written, or a part of it is not.
+    pub(super) fn drop(&mut self, rule: usize, in_part: bool, reason: Reason, message: String) {
+        self.dropped.push(Dropped {
+            rule,
+            in_part,
+            reason,
+            message,
+        });
+    }
+
+    /// Notes that what was said of a rule leaves nothing of it.
+    pub(super) fn nothing_left(&mut self, rule: usize) {
+        for dropped in self.dropped.iter_mut().filter(|one| one.rule == rule) {
+            dropped.in_part = false;
+        }
     }
 
     /// Notes a reference that does not resolve. The first one becomes the condition's reason.
@@ -99,15 +128,13 @@ impl Draft {
         self.unresolved.get_or_insert((reason, message));
     }
 
-    fn dropped_rules(&self) -> BTreeSet<usize> {
-        self.dropped.iter().map(|(index, _, _)| *index).collect()
-    }
-
     /// `Accepted`, as far as rules decide it: false when no rule can be served as written.
     fn acceptance(&self) -> Decision {
-        match self.dropped.first() {
-            Some((_, reason, message)) if self.dropped_rules().len() >= self.total => {
-                Decision::no(*reason, message.clone())
+        let mut whole = self.dropped.iter().filter(|one| !one.in_part);
+        let rules: BTreeSet<usize> = whole.clone().map(|one| one.rule).collect();
+        match whole.next() {
+            Some(first) if rules.len() >= self.total => {
+                Decision::no(first.reason, first.message.clone())
             }
             Some(_) | None => Decision::yes(Reason::Accepted),
         }
@@ -120,20 +147,18 @@ impl Draft {
         }
     }
 
-    /// `PartiallyInvalid`, which is only there when it is true.
+    /// `PartiallyInvalid` of an accepted route; it is only there when it is true.
     fn partially_invalid(&self) -> Option<Decision> {
-        let dropped = self.dropped_rules();
-        if dropped.is_empty() || dropped.len() >= self.total {
-            return None;
-        }
-        let list: Vec<String> = dropped.iter().map(usize::to_string).collect();
-        let why: Vec<&str> = self
+        let list: Vec<String> = self
             .dropped
             .iter()
-            .map(|(_, _, message)| message.as_str())
+            .map(|one| {
+                let part = if one.in_part { " in part" } else { "" };
+                format!("Dropped Rule {}{part}: {}", one.rule, one.message)
+            })
             .collect();
-        Some(Decision {
-            message: format!("Dropped Rule {}: {}", list.join(", "), why.join("; ")),
+        (!list.is_empty()).then(|| Decision {
+            message: list.join("; "),
             ..Decision::yes(Reason::UnsupportedValue)
         })
     }
@@ -156,6 +181,12 @@ pub(super) fn translate(
         match parents.get(&key) {
             Some(parent) => {
                 let attachment = attach(cx.store, parent, reference, facts);
+                if !attachment.accepted.holds() {
+                    let field = format!("spec.parentRefs[{index}]");
+                    let message = format!("{key}: {}", attachment.accepted.message);
+                    let (severity, code) = (Severity::Error, Code::NotAccepted);
+                    cx.tell(severity, code, facts.object, &field, &message);
+                }
                 attachments.push((reference, key, attachment));
             }
             None if cx.store.object(&key).is_none() => {
@@ -272,12 +303,6 @@ fn write_status(
     ];
     let partial = draft.partially_invalid().filter(|_| accepted.holds());
     conditions.extend(partial.map(|partial| partial.condition("PartiallyInvalid", generation)));
-    if !accepted.holds() {
-        let parent = format!("{} {}", reference.kind(), reference.name);
-        let message = format!("not accepted by {parent}: {}", accepted.message);
-        let severity = Severity::Error;
-        cx.tell(severity, Code::NotAccepted, facts.object, "spec", &message);
-    }
     cx.sink
         .status(facts.object.key())
         .parents
