@@ -361,8 +361,8 @@ mod tests {
         enabled: bool,
         labels: BTreeMap<String, String>,
         free: Value,
-        inner: Option<Box<Rule>>,
-        rules: Vec<Rule>,
+        inner: Option<Box<Self>>,
+        rules: Vec<Self>,
     }
 
     fn decode(value: Value) -> (Result<Rule, String>, Vec<String>) {

@@ -195,6 +195,55 @@ impl Kind {
             .find(|known| known.kind() == kind && known.group() == group)
     }
 
+    /// The version in which the kind is served today, e.g. `v1`.
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::XBackendTrafficPolicy
+            | Self::XMesh
+            | Self::XBackend
+            | Self::XTelemetryPolicy
+            | Self::WasmPlugin
+            | Self::TrafficExtension => "v1alpha1",
+            Self::EnvoyFilter => "v1alpha3",
+            Self::ProxyConfig => "v1beta1",
+            Self::GatewayClass
+            | Self::Gateway
+            | Self::ListenerSet
+            | Self::HttpRoute
+            | Self::GrpcRoute
+            | Self::TlsRoute
+            | Self::TcpRoute
+            | Self::UdpRoute
+            | Self::ReferenceGrant
+            | Self::BackendTlsPolicy
+            | Self::IstioGateway
+            | Self::VirtualService
+            | Self::DestinationRule
+            | Self::ServiceEntry
+            | Self::WorkloadEntry
+            | Self::WorkloadGroup
+            | Self::Sidecar
+            | Self::AuthorizationPolicy
+            | Self::PeerAuthentication
+            | Self::RequestAuthentication
+            | Self::Telemetry
+            | Self::Service
+            | Self::EndpointSlice
+            | Self::Secret
+            | Self::ConfigMap
+            | Self::Namespace
+            | Self::Pod => "v1",
+        }
+    }
+
+    /// Group and version, as `apiVersion:` writes them.
+    pub fn api_version(self) -> String {
+        match self.group() {
+            "" => self.version().to_owned(),
+            group => format!("{group}/{}", self.version()),
+        }
+    }
+
     /// Whether it is a Gateway API route kind.
     pub fn is_route(self) -> bool {
         matches!(

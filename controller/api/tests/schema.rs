@@ -6,10 +6,17 @@
 //! value that got lost.
 //!
 //! Without Go, and where it cannot be installed, the tests say so and pass; with `CI` set they fail.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in its helpers"
+)]
 
 mod support;
 
-use gwanmun_api::{Object, manifest};
+use gwanmun_api::{Kind, Object, manifest};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, path::Path};
 use support::{example::Examples, module};
@@ -79,6 +86,19 @@ impl Report {
                     self.check_example(&format!("{group}/{name}"), kind, example);
                 }
             }
+            let known = Kind::of_group(group, kind).expect("a known kind");
+            let is_served = |version: &Value| version["name"] == known.version();
+            if !spec["versions"]
+                .as_array()
+                .expect("versions")
+                .iter()
+                .any(is_served)
+            {
+                self.problems
+                    .insert(format!("{kind}: version {} is not served", known.version()));
+            }
+            assert_eq!(spec["names"]["plural"], known.plural());
+            assert_eq!(spec["scope"] == "Namespaced", known.namespaced(), "{kind}");
             self.kinds.insert(kind.to_owned());
         }
     }

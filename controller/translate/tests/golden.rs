@@ -10,6 +10,13 @@
 //!   output to `findings` and to entries that start so: `route HTTPRoute`, `status Gateway`.
 //! - `$(certificate NAME)` and `$(key NAME)` become the PEM of a certificate for the name, made for
 //!   the run, and `$(ca NAME)` that of its issuer; outputs show `[PEM]`.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in its helpers"
+)]
 #![expect(clippy::disallowed_methods, reason = "goldens are files")]
 
 mod support;

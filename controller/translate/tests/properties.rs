@@ -2,6 +2,13 @@
 //! order in which objects become known.
 //!
 //! Inputs are the goldens' manifests, with random damage.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in its helpers"
+)]
 #![expect(clippy::disallowed_methods, reason = "goldens are files")]
 
 mod support;

@@ -113,8 +113,10 @@ pub struct Endpoint {
     pub target_ref: Option<ObjectReference>,
     /// Hints for topology-aware routing; not used.
     pub hints: serde_json::Value,
-    /// Topology of the beta version; not used.
+    /// Topology of an older version; not used.
     pub deprecated_topology: BTreeMap<String, String>,
+    /// Topology of an older version; not used.
+    pub topology: BTreeMap<String, String>,
 }
 
 /// State of an [`Endpoint`].

@@ -238,11 +238,16 @@ impl<'t> Composer<'t> {
             Event::MappingStart(_, anchor, _) => (anchor, self.fields(line)?),
             Event::Alias(id) => (0, self.alias(id, line)?),
             // An empty document; the parser yields nothing else in a value's place.
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "the parser may add events that are not values"
-            )]
-            _ => (0, Node::scalar(line, Value::Null)),
+            Event::DocumentEnd
+            | Event::DocumentStart(..)
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::SequenceEnd
+            | Event::MappingEnd
+            | Event::Anchor(..)
+            | Event::UnresolvedAlias(_)
+            | Event::Comment(..)
+            | _ => (0, Node::scalar(line, Value::Null)),
         };
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());

@@ -1,6 +1,8 @@
 //! Backends: a Service or ServiceEntry port becomes one cluster with its endpoints, for both APIs.
 
 mod endpoints;
+mod entries;
+mod identity;
 mod registry;
 
 use crate::{Options, Store, istio::destination_rule, names, output::Sink};
@@ -134,7 +136,7 @@ pub(crate) fn cluster(
             subset: request.subset.to_owned(),
         });
     };
-    let identity = identity(request, &destination, &policy);
+    let identity = identify(request, &destination, &policy);
     let (key, taken) = claim(sink, &identity, request.client_namespace);
     if taken {
         return Ok(key);
@@ -176,7 +178,7 @@ struct Identity {
     policy: Option<SourceRef>,
 }
 
-fn identity(
+fn identify(
     request: &BackendRequest<'_>,
     destination: &Destination<'_>,
     policy: &ClusterPolicy,

@@ -333,13 +333,14 @@ mod tests {
 
     #[test]
     fn export_to_names_namespaces() {
-        for (export_to, expected) in [
-            (&[] as &[&str], true),
+        let cases: [(&[&str], bool); 5] = [
+            (&[], true),
             (&["*"], true),
             (&["."], false),
             (&["~"], false),
             (&["other", "client"], true),
-        ] {
+        ];
+        for (export_to, expected) in cases {
             assert_eq!(
                 is_visible(export_to, "own", "client"),
                 expected,

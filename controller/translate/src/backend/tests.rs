@@ -60,7 +60,12 @@ fn show(text: &str, requests: &[BackendRequest<'_>]) -> String {
                     .unwrap();
                 }
             }
-            other => panic!("{other:?}"),
+            Resource::Listener(_)
+            | Resource::Chain(_)
+            | Resource::Route(_)
+            | Resource::Secret(_) => {
+                panic!("{resource:?}")
+            }
         }
     }
     for finding in translation.findings {
@@ -244,9 +249,7 @@ endpoints: [{addresses: [10.0.0.1]}]
     );
 }
 
-#[test]
-fn service_entries_are_static_or_resolved() {
-    let text = "
+const ENTRIES: &str = "
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: static}
@@ -324,8 +327,11 @@ spec:
   resolution: DNS
   ports: [{number: 80, name: http, protocol: HTTP}]
 ";
+
+#[test]
+fn service_entries_are_static_or_resolved() {
     insta::assert_snapshot!(
-        show(text, &[
+        show(ENTRIES, &[
             request("static.example.com", 80),
             request("static.example.com", 9000),
             request("selected.example.com", 80),

@@ -153,7 +153,7 @@ fn readable(value: Value) -> Value {
             Value::Object(fields)
         }
         Value::Array(items) => items.into_iter().map(readable).collect(),
-        scalar => scalar,
+        scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => scalar,
     }
 }
 
@@ -177,7 +177,7 @@ fn without_pem(value: Value) -> Value {
             .into_iter()
             .map(|(name, value)| (name, without_pem(value)))
             .collect(),
-        scalar => scalar,
+        scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => scalar,
     }
 }
 
