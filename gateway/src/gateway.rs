@@ -6,7 +6,6 @@ use crate::{
     cluster::{Clusters, Registry},
     compile::Compiler,
     limit,
-    snapshot::SnapshotHandle,
     sockets::SocketSet,
     telemetry::Telemetry,
     worker::{Shared, Worker},

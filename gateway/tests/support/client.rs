@@ -69,6 +69,15 @@ impl Raw {
         bytes
     }
 
+    /// Waits for the end, discarding what comes; whether it came.
+    pub fn is_ended(&mut self) -> bool {
+        let mut bytes = Vec::new();
+        match self.stream.read_to_end(&mut bytes) {
+            Ok(_) => true,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// The socket.
     pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream

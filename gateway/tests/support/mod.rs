@@ -1,10 +1,11 @@
 //! What behaviour tests share: a gateway in this process, configuration in a few words,
 //! upstreams that answer as told, and clients that show every byte.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod build;
 pub mod client;
+pub mod tls;
 pub mod upstream;
 
 use gwanmun_gateway::{Config, Gateway};
