@@ -1,7 +1,21 @@
 //! The admin interface, metrics and readiness: three small HTTP servers on the control runtime.
+//!
+//! Shapes and names are Envoy's where Envoy has them, so that `istioctl`, Kiali and runbooks work.
+//! Nothing here shows a private key, and nothing changes state without POST.
 
-use crate::{cluster::Clusters, telemetry::Telemetry};
+mod certs;
+mod clusters;
+mod dump;
+mod guard;
+mod listeners;
+mod pages;
+mod server;
+mod stats;
+
+use crate::{cluster::Clusters, telemetry::Metrics, telemetry::Telemetry};
 use gwanmun_ir::{ListenerKey, ListenerState, Resource};
+use pages::Pages;
+use server::Handler;
 use std::{io, net::SocketAddr, sync::Arc};
 
 /// A request to the admin interface.
@@ -15,6 +29,16 @@ pub struct AdminRequest {
     pub query: Vec<(String, String)>,
 }
 
+impl AdminRequest {
+    /// The first query parameter of this name.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
 /// The answer to an [`AdminRequest`].
 #[derive(Clone, Debug)]
 pub struct AdminResponse {
@@ -26,11 +50,33 @@ pub struct AdminResponse {
     pub body: Vec<u8>,
 }
 
+impl AdminResponse {
+    /// Plain text.
+    pub fn text(status: u16, body: impl Into<String>) -> Self {
+        Self {
+            status,
+            content_type: "text/plain; charset=UTF-8",
+            body: body.into().into_bytes(),
+        }
+    }
+
+    /// JSON with status 200, indented.
+    pub fn json(value: &serde_json::Value) -> Self {
+        let mut body = format!("{value:#}").into_bytes();
+        body.push(b'\n');
+        Self {
+            status: 200,
+            content_type: "application/json",
+            body,
+        }
+    }
+}
+
 /// Admin paths of the embedding program, asked before the built-in ones: an answer, or nothing
 /// for paths it does not know. `/logging` is always its job.
 pub type ExtraAdmin = Arc<dyn Fn(&AdminRequest) -> Option<AdminResponse> + Send + Sync>;
 
-/// What the admin interface shows and does.
+/// What the admin interface shows and does. Called on threads where waiting for a lock is fine.
 pub(crate) trait Subject: Send + Sync + 'static {
     /// Epoch of the current snapshot.
     fn epoch(&self) -> u64;
@@ -85,6 +131,48 @@ pub(crate) fn serve(
     telemetry: Arc<Telemetry>,
     subject: Arc<dyn Subject>,
 ) -> Result<Bound, BindError> {
-    let _ = (config, control, telemetry, subject);
-    Ok(Bound::default())
+    let clusters = Arc::clone(&subject);
+    let metrics = Metrics::new(&telemetry, Arc::new(move || clusters.clusters()));
+    let pages = Arc::new(Pages {
+        subject: Arc::clone(&subject),
+        metrics,
+        config: config.clone(),
+        started: std::time::Instant::now(),
+    });
+    let start = |address: Option<SocketAddr>, purpose, handler: Handler| {
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        server::start(address, control, handler)
+            .map(Some)
+            .map_err(|source| BindError {
+                address,
+                purpose,
+                source,
+            })
+    };
+    let for_metrics = Arc::clone(&pages);
+    let for_health = Arc::clone(&pages);
+    Ok(Bound {
+        admin: start(
+            config.admin,
+            "admin",
+            Arc::new(move |request, headers| {
+                guard::check(request, headers).unwrap_or_else(|| pages.admin(request))
+            }),
+        )?,
+        metrics: start(
+            config.metrics,
+            "metrics",
+            Arc::new(move |request, _| for_metrics.metrics(request)),
+        )?,
+        health: start(
+            config.health,
+            "health",
+            Arc::new(move |request, _| for_health.health(request)),
+        )?,
+    })
 }
+
+#[cfg(test)]
+mod tests;

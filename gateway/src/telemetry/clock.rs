@@ -62,6 +62,14 @@ impl Clock {
     }
 }
 
+/// Seconds since the Unix epoch as `2026-01-02T03:04:05Z`.
+pub(crate) fn rfc3339(second: u64) -> String {
+    let mut text = String::from_utf8_lossy(&format(second)).into_owned();
+    text.pop();
+    text.push('Z');
+    text
+}
+
 /// Whole milliseconds.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -13,6 +13,7 @@ mod series;
 mod shard;
 mod writer;
 
+pub(crate) use clock::rfc3339;
 pub(crate) use exchange::{Exchange, HttpVersion};
 pub(crate) use flags::{Flag, ResponseFlags};
 pub(crate) use listener::ListenerStats;

@@ -20,20 +20,12 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Metrics of `telemetry` and of the clusters that `clusters` gives.
-    ///
-    /// # Errors
-    ///
-    /// When two collectors describe the same metric: a mistake in this program.
-    pub(crate) fn new(
-        telemetry: &Arc<Telemetry>,
-        clusters: ClusterSource,
-    ) -> prometheus::Result<Self> {
+    pub(crate) fn new(telemetry: &Arc<Telemetry>, clusters: ClusterSource) -> Self {
         let registry = Registry::new();
-        registry.register(Box::new(istio::Requests::new(telemetry)?))?;
-        registry.register(Box::new(envoy::Clusters::new(telemetry, clusters)?))?;
-        registry.register(Box::new(envoy::Listeners::new(telemetry)?))?;
-        registry.register(Box::new(gwanmun::Process::new(telemetry)?))?;
-        Ok(Self { registry })
+        if let Err(error) = register(&registry, telemetry, clusters) {
+            tracing::error!(%error, "some metrics cannot be collected");
+        }
+        Self { registry }
     }
 
     /// All metrics, sorted by name and labels.
@@ -47,6 +39,18 @@ impl Metrics {
             .encode_to_string(&self.gather())
             .unwrap_or_else(|error| format!("# {error}\n"))
     }
+}
+
+/// Fails when two collectors describe the same metric, which tests would find.
+fn register(
+    registry: &Registry,
+    telemetry: &Arc<Telemetry>,
+    clusters: ClusterSource,
+) -> prometheus::Result<()> {
+    registry.register(Box::new(gwanmun::Process::new(telemetry)?))?;
+    registry.register(Box::new(istio::Requests::new(telemetry)?))?;
+    registry.register(Box::new(envoy::Listeners::new(telemetry)?))?;
+    registry.register(Box::new(envoy::Clusters::new(telemetry, clusters)?))
 }
 
 #[cfg(test)]

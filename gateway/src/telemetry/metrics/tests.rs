@@ -54,7 +54,7 @@ fn metrics(telemetry: &Arc<Telemetry>, cluster: Arc<Cluster>) -> Metrics {
             .into_iter()
             .collect(),
     );
-    Metrics::new(telemetry, Arc::new(move || Arc::clone(&clusters))).unwrap()
+    Metrics::new(telemetry, Arc::new(move || Arc::clone(&clusters)))
 }
 
 fn value(text: &str, starts: &str, contains: &[&str]) -> Option<String> {
