@@ -6,8 +6,8 @@ use crate::{
     route::Matcher,
 };
 use gwanmun_ir::{
-    Action, ClusterKey, Dialect, DirectResponse, Failure, Redirect, RetryPolicy, Route, RouteKey,
-    Target, WeightedTarget,
+    Action, ClusterKey, Dialect, DirectResponse, Failure, Filter, Redirect, RetryPolicy, Route,
+    RouteKey, Target, WeightedTarget,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -142,7 +142,7 @@ impl CompiledRoute {
             key: ir.key.clone(),
             name: ir.name.as_str().into(),
             dialect: ir.dialect.clone(),
-            filters: CompiledFilters::default(),
+            filters: filters(&ir.filters, errors),
             action: action(&ir.action, clusters, errors),
             timeout: ir.timeouts.request_ms.map(Duration::from_millis),
             per_try_timeout: ir.timeouts.per_try_ms.map(Duration::from_millis),
@@ -181,7 +181,13 @@ fn action(ir: &Action, clusters: &Clusters, errors: &mut Vec<String>) -> Compile
     }
 }
 
-fn target(ir: &WeightedTarget, clusters: &Clusters, _errors: &mut [String]) -> CompiledTarget {
+fn filters(ir: &[Filter], errors: &mut Vec<String>) -> CompiledFilters {
+    let (filters, problems) = CompiledFilters::compile(ir);
+    errors.extend(problems);
+    filters
+}
+
+fn target(ir: &WeightedTarget, clusters: &Clusters, errors: &mut Vec<String>) -> CompiledTarget {
     let destination = match &ir.target {
         Target::Cluster(key) => clusters.get(key).map_or_else(
             || Destination::Fail(Failure::ClusterNotFound, Some(key.clone())),
@@ -192,6 +198,6 @@ fn target(ir: &WeightedTarget, clusters: &Clusters, _errors: &mut [String]) -> C
     CompiledTarget {
         destination,
         weight: ir.weight,
-        filters: CompiledFilters::default(),
+        filters: filters(&ir.filters, errors),
     }
 }
