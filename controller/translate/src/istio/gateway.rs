@@ -129,6 +129,7 @@ fn gateway_servers<'a>(
     tables: &mut Tables<'a>,
     voice: &mut Voice<'_, '_>,
 ) {
+    let id = format!("{}/{}", gateway.namespace(), gateway.name());
     let Some(spec) = gateway.content.spec.as_ref() else {
         voice.error(
             Code::SchemaValidation,
@@ -143,9 +144,7 @@ fn gateway_servers<'a>(
         voice.info(Code::NoMatchingWorkloads, "spec.selector", message);
         return;
     }
-    tables
-        .gateways
-        .insert(format!("{}/{}", gateway.namespace(), gateway.name()));
+    tables.gateways.insert(id);
     if spec.servers.is_empty() {
         voice.error(
             Code::SchemaValidation,

@@ -5,6 +5,7 @@
 //! ([`destination_rule`]). Rules for the mesh have no effect on a gateway.
 
 mod action;
+mod delegate;
 pub(crate) mod destination_rule;
 mod gateway;
 mod headers;
@@ -17,8 +18,10 @@ mod retry;
 mod route;
 mod secret;
 mod server;
+mod service_entry;
 mod status;
 mod tls;
+mod unreachable;
 mod virtual_service;
 mod visibility;
 mod world;
@@ -37,6 +40,7 @@ pub(crate) fn translate(store: &Store, options: &Options, sink: &mut Sink) {
     let tables = gateway::tables(&world, sink);
     virtual_service::attach(&world, &tables, sink);
     destination_rule::review(&world, sink);
+    service_entry::review(&world, sink);
     others::review(&world, sink);
     status::write(&world, &tables, sink);
 }

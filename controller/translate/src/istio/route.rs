@@ -1,13 +1,15 @@
 //! The `http` rules of a VirtualService: one route per rule and match.
 
 use super::{
-    action, headers, matches, retry,
+    action,
+    delegate::Written,
+    headers, matches, retry,
     virtual_service::{Candidate, gateway_id},
-    world::{Voice, World},
+    world::{Voice, World, source},
 };
 use crate::{Code, output::Sink};
 use gwanmun_api::istio::{HttpMatchRequest, HttpRoute};
-use gwanmun_ir::{Action, Filter, HttpMatch, PathMatch, RetryPolicy, Timeouts};
+use gwanmun_ir::{Action, Filter, HttpMatch, PathMatch, RetryPolicy, SourceRef, Timeouts};
 
 /// The server whose routes are made.
 #[derive(Clone, Copy, Debug)]
@@ -19,12 +21,12 @@ pub(super) struct Place<'a> {
 }
 
 /// A route without the hosts and the table it is for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Draft {
     /// `RULE` or `RULE/MATCH`.
     pub(super) position: String,
-    /// `http[RULE]` or `http[RULE].match[MATCH]`.
-    pub(super) section: String,
+    /// The VirtualService it is written in, `http[RULE]` or `http[RULE].match[MATCH]`.
+    pub(super) source: SourceRef,
     pub(super) name: String,
     pub(super) matches: Option<HttpMatch>,
     pub(super) filters: Vec<Filter>,
@@ -44,17 +46,17 @@ pub(super) fn drafts(
     sink: &mut Sink,
 ) -> Vec<Draft> {
     let mut found = Vec::new();
-    for (index, rule) in candidate.spec.http.iter().enumerate() {
+    for written in &candidate.rules {
         let mut voice = Voice {
-            object: candidate.object.object,
+            object: written.object.object,
             sink,
         };
+        let rule = &*written.rule;
         let context = Rule {
             world,
-            candidate,
             place,
+            written,
             rule,
-            index,
         };
         context.without_effect(&mut voice);
         if rule.matches.is_empty() {
@@ -80,21 +82,20 @@ pub(super) fn drafts(
 /// One rule on one server.
 pub(super) struct Rule<'w, 'a> {
     pub(super) world: &'w World<'a>,
-    pub(super) candidate: &'w Candidate<'a>,
     pub(super) place: &'w Place<'w>,
     pub(super) rule: &'w HttpRoute,
-    index: usize,
+    written: &'w Written<'a>,
 }
 
 impl Rule<'_, '_> {
     /// The rule's field in the VirtualService.
     pub(super) fn field(&self) -> String {
-        format!("spec.http[{}]", self.index)
+        format!("spec.http[{}]", self.written.index)
     }
 
-    /// The namespace of the VirtualService.
+    /// The namespace of the VirtualService that it is written in.
     pub(super) fn namespace(&self) -> &str {
-        self.candidate.object.namespace()
+        self.written.object.namespace()
     }
 
     /// The route of one match, or of no match; nothing when it is not for this server.
@@ -121,17 +122,18 @@ impl Rule<'_, '_> {
         if self.needs_prefix() {
             matched = matches::with_prefix(matched);
         }
+        let written = self.written;
         let (position, section) = match entry {
-            None => (self.index.to_string(), format!("http[{}]", self.index)),
+            None => (written.position.clone(), format!("http[{}]", written.index)),
             Some((number, _)) => (
-                format!("{}/{number}", self.index),
-                format!("http[{}].match[{number}]", self.index),
+                format!("{}/{number}", written.position),
+                format!("http[{}].match[{number}]", written.index),
             ),
         };
         let forwards = matches!(action, Action::Forward(_) | Action::Fail(_));
         Some(Draft {
             position,
-            section,
+            source: source(written.object.object, section),
             name: self.name(entry.map(|(_, entry)| entry)),
             matches: matched,
             filters,

@@ -6,8 +6,10 @@
 //! routes that name it.
 
 use super::{
+    delegate::{self, Written},
     gateway::{Attached, Table, Tables},
     route::{self, Draft},
+    unreachable,
     visibility::{self, Scope},
     world::{Voice, World, source},
 };
@@ -26,7 +28,7 @@ const MAX_REQUEST_BODY: &str = "gwanmun.io/max-request-body";
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
     pub(super) object: Ref<'a, istio::VirtualService>,
-    pub(super) spec: &'a istio::VirtualServiceSpec,
+    pub(super) rules: Vec<Written<'a>>,
     hosts: Vec<Hostname>,
     gateways: Vec<String>,
     scope: Scope,
@@ -54,7 +56,7 @@ pub(super) fn attach(world: &World<'_>, tables: &Tables<'_>, sink: &mut Sink) {
                 let Some(candidate) = candidates.get(*index) else {
                     continue;
                 };
-                if rows.add(server, candidate, sink) {
+                if rows.add(server, (*index, candidate), sink) {
                     attached.insert(*index);
                 }
             }
@@ -75,7 +77,7 @@ fn unattached(candidate: &Candidate<'_>, tables: &Tables<'_>, sink: &mut Sink) {
         .gateways
         .iter()
         .filter(|id| tables.gateways.contains(*id));
-    if served.next().is_none() || candidate.spec.http.is_empty() {
+    if served.next().is_none() || candidate.rules.is_empty() {
         return;
     }
     let mut voice = Voice {
@@ -165,11 +167,12 @@ fn candidate<'a>(
             "one of http, tls and tcp is required",
         );
     }
+    unreachable::review(spec, &mut voice);
     let hosts = hosts(world, spec, namespace, &mut voice);
     let max_request_body = max_request_body(service.object, &mut voice);
     Some(Candidate {
         object: service,
-        spec,
+        rules: delegate::rules(world, service, spec, sink),
         hosts,
         gateways,
         scope,
@@ -301,6 +304,8 @@ struct Rows<'w, 'a, 't> {
     last: Vec<Route>,
     redirected: BTreeSet<Hostname>,
     keys: BTreeSet<RouteKey>,
+    /// What each VirtualService (by place among the candidates) has already given to which hosts.
+    given: BTreeMap<usize, Vec<(Vec<Draft>, Vec<Hostname>)>>,
 }
 
 impl<'w, 'a, 't> Rows<'w, 'a, 't> {
@@ -312,13 +317,19 @@ impl<'w, 'a, 't> Rows<'w, 'a, 't> {
             last: Vec::new(),
             redirected: BTreeSet::new(),
             keys: BTreeSet::new(),
+            given: BTreeMap::new(),
         }
     }
 
     /// Adds the routes of a VirtualService for the hosts it shares with a server; whether there
     /// are such hosts.
-    fn add(&mut self, server: &Attached<'_>, candidate: &Candidate<'_>, sink: &mut Sink) -> bool {
-        let hosts = shared_hosts(server, candidate);
+    fn add(
+        &mut self,
+        server: &Attached<'_>,
+        (index, candidate): (usize, &Candidate<'_>),
+        sink: &mut Sink,
+    ) -> bool {
+        let mut hosts = shared_hosts(server, candidate);
         if hosts.is_empty() {
             return false;
         }
@@ -331,6 +342,15 @@ impl<'w, 'a, 't> Rows<'w, 'a, 't> {
         if !drafts.is_empty() && server.checked.redirects() {
             self.redirected.extend(hosts.iter().cloned());
         }
+        // The same routes again for the same host, through another server, can never match.
+        let given = self.given.entry(index).or_default();
+        for (_, earlier) in given.iter().filter(|(earlier, _)| *earlier == drafts) {
+            hosts.retain(|host| !earlier.contains(host));
+        }
+        if hosts.is_empty() {
+            return true;
+        }
+        given.push((drafts.clone(), hosts.clone()));
         let mut voice = Voice {
             object: server.gateway.object,
             sink,
@@ -375,7 +395,7 @@ impl<'w, 'a, 't> Rows<'w, 'a, 't> {
                 server: self.world.mesh.server(),
             },
             name: draft.name,
-            source: source(object.object, draft.section),
+            source: draft.source,
         };
         if draft.catch_all {
             self.last.push(route);
