@@ -8,7 +8,7 @@ use super::{
 use crate::{Code, Severity, Store};
 use gwanmun_api::{core, gateway_api::SecretObjectReference};
 use gwanmun_certs::KeyPair;
-use gwanmun_ir::{Pem, PrivatePem, Resource, Secret, SecretKey, SecretMaterial, SourceRef};
+use gwanmun_ir::{Pem, PrivatePem, Secret, SecretKey, SecretMaterial, SourceRef};
 
 /// Why a reference names no usable certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,17 +18,17 @@ pub(super) struct Unusable {
     pub(super) message: String,
     /// The Secret, if it exists and may be used but holds nothing usable: it stays configured so
     /// that a gateway can go on serving what it held before.
-    pub(super) secret: Option<SecretKey>,
+    pub(super) secret: Option<Box<Secret>>,
 }
 
-/// Resolves a reference to a Secret and adds the Secret to the configuration.
+/// Resolves a reference to a Secret.
 ///
 /// Permission comes before existence, kind before both.
 pub(super) fn resolve(
     cx: &mut Context<'_, '_>,
     from: Referrer<'_>,
     reference: &SecretObjectReference,
-) -> Result<SecretKey, Unusable> {
+) -> Result<Secret, Unusable> {
     let refuse = |reason, message| {
         Err(Unusable {
             reason,
@@ -64,8 +64,8 @@ pub(super) fn resolve(
         SecretMaterial::Invalid { reason } => Some(reason.clone()),
         SecretMaterial::Anchors { .. } | SecretMaterial::KeyPair { .. } => None,
     };
-    cx.sink.resource(Resource::Secret(Secret {
-        key: key.clone(),
+    let secret = Secret {
+        key,
         material,
         source: SourceRef {
             kind: "Secret".to_owned(),
@@ -73,16 +73,16 @@ pub(super) fn resolve(
             name: name.clone(),
             section: String::new(),
         },
-    }));
+    };
     let Some(problem) = problem else {
-        return Ok(key);
+        return Ok(secret);
     };
     let message = format!("Secret `{namespace}/{name}`: {problem}");
-    if let Some(secret) = cx.store.get::<core::Secret>(namespace, name) {
+    if let Some(found) = cx.store.get::<core::Secret>(namespace, name) {
         cx.tell(
             Severity::Error,
             Code::UnusableSecret,
-            secret.object,
+            found.object,
             "data",
             &problem,
         );
@@ -90,7 +90,7 @@ pub(super) fn resolve(
     Err(Unusable {
         reason: Reason::InvalidCertificateRef,
         message,
-        secret: Some(key),
+        secret: Some(Box::new(secret)),
     })
 }
 

@@ -13,7 +13,9 @@ use super::{
 use crate::{Code, Ref, Severity};
 use gwanmun_api::{
     Kind, Object, ObjectKey,
-    gateway_api::{AddressType, FromNamespaces, GROUP, Gateway, GatewayAddress, ListenerSet},
+    gateway_api::{
+        AddressType, FromNamespaces, GROUP, Gateway, GatewayAddress, ListenerEntry, ListenerSet,
+    },
 };
 use gwanmun_ir::BindAddress;
 use std::{
@@ -126,7 +128,7 @@ impl<'a> Family<'a> {
     /// Evaluates a ListenerSet.
     fn set(&self, cx: &mut Context<'a, '_>, set: Ref<'a, ListenerSet>) -> Parent<'a> {
         let content: &'a ListenerSet = set.content;
-        let owner = owner(self.gateway, set.object, "spec.listeners");
+        let owner = owner(self.gateway, set.object, &content.spec.listeners);
         let allowed = self.gateway.spec.allowed_listeners.as_ref();
         let namespaces = allowed.and_then(|allowed| allowed.namespaces.as_ref());
         let from = namespaces
@@ -149,10 +151,7 @@ impl<'a> Family<'a> {
             Decision::no(Reason::ParentNotAccepted, "the Gateway is not accepted")
         };
         let listeners = if accepted.holds() {
-            let entries = content.spec.listeners.iter().enumerate();
-            entries
-                .map(|(index, entry)| Listener::evaluate(cx, &owner, index, entry))
-                .collect()
+            Listener::evaluate_all(cx, &owner)
         } else {
             let (object, message) = (set.object, &accepted.message);
             cx.tell(
@@ -229,20 +228,24 @@ impl<'a> Family<'a> {
             gateway.binds.iter().copied().map(BindAddress::Ip).collect()
         };
         for parent in &mut self.members {
-            let owner = owner(self.gateway, parent.object, "spec.listeners");
+            let object = parent.object;
             for listener in &mut parent.listeners {
-                listener.place(cx, &owner, &binds, sockets);
+                listener.place(cx, object, &binds, sockets);
             }
         }
     }
 }
 
-fn owner<'a>(gateway: Ref<'a, Gateway>, object: &'a Arc<Object>, field: &'static str) -> Owner<'a> {
+fn owner<'a>(
+    gateway: Ref<'a, Gateway>,
+    object: &'a Arc<Object>,
+    entries: &'a [ListenerEntry],
+) -> Owner<'a> {
     let tls = gateway.content.spec.tls.as_ref();
     Owner {
         object,
         frontend: tls.and_then(|tls| tls.frontend.as_ref()),
-        field,
+        entries,
     }
 }
 
@@ -263,11 +266,8 @@ impl<'a> Parent<'a> {
                 message,
             );
         }
-        let owner = owner(gateway, gateway.object, "spec.listeners");
-        let entries = content.spec.listeners.iter().enumerate();
-        let listeners = entries
-            .map(|(index, entry)| Listener::evaluate(cx, &owner, index, entry))
-            .collect();
+        let owner = owner(gateway, gateway.object, &content.spec.listeners);
+        let listeners = Listener::evaluate_all(cx, &owner);
         if content.spec.default_scope.is_some() {
             let message = "default Gateways have no effect yet";
             let (object, field) = (gateway.object, "spec.defaultScope");

@@ -9,11 +9,11 @@ use super::{
 use crate::{Code, Severity, backend, names};
 use gwanmun_api::{
     Kind, Object, ObjectKey,
-    gateway_api::{FrontendTls, GROUP, ListenerEntry, ProtocolType, TlsMode},
+    gateway_api::{FromNamespaces, FrontendTls, GROUP, ListenerEntry, ProtocolType, TlsMode},
 };
 use gwanmun_ir::{
     Alpn, AppProtocol, BindAddress, ChainKey, ChainMatch, FilterChain, HostRule, Hostname,
-    HttpOptions, InvalidHostname, ListenerKey, PathNormalization, Resource, SecretKey, Security,
+    HttpOptions, InvalidHostname, ListenerKey, PathNormalization, Resource, Secret, Security,
     SourceRef, TlsPolicy, TlsVersion, Transport,
 };
 use std::{
@@ -47,7 +47,7 @@ pub(super) struct Listener<'a> {
     /// that protects them is asked for that we do not have.
     pub(super) closed: bool,
     /// Certificates, also unusable ones that may have been usable before.
-    pub(super) certificates: Vec<SecretKey>,
+    certificates: Vec<Secret>,
     /// Whether one of the certificates is usable, or none is needed.
     pub(super) certified: bool,
     /// Its filter chains, one per address.
@@ -76,8 +76,8 @@ pub(super) struct Owner<'a> {
     pub(super) object: &'a Arc<Object>,
     /// Client certificate validation of the Gateway.
     pub(super) frontend: Option<&'a FrontendTls>,
-    /// Path of the list of listeners.
-    pub(super) field: &'static str,
+    /// All of its listeners.
+    pub(super) entries: &'a [ListenerEntry],
 }
 
 impl Owner<'_> {
@@ -103,8 +103,16 @@ impl Owner<'_> {
 }
 
 impl<'a> Listener<'a> {
+    /// Evaluates all listeners of an object, each by itself.
+    pub(super) fn evaluate_all(cx: &mut Context<'_, '_>, owner: &Owner<'a>) -> Vec<Self> {
+        let entries = owner.entries.iter().enumerate();
+        entries
+            .map(|(index, entry)| Self::evaluate(cx, owner, index, entry))
+            .collect()
+    }
+
     /// Evaluates one entry by itself.
-    pub(super) fn evaluate(
+    fn evaluate(
         cx: &mut Context<'_, '_>,
         owner: &Owner<'_>,
         index: usize,
@@ -117,7 +125,7 @@ impl<'a> Listener<'a> {
         };
         let mut listener = Self {
             entry,
-            field: format!("{}[{index}]", owner.field),
+            field: format!("spec.listeners[{index}]"),
             hostname,
             kinds: Vec::new(),
             accepted: Decision::yes(Reason::Accepted),
@@ -132,7 +140,7 @@ impl<'a> Listener<'a> {
         };
         listener.check_tls(cx, owner);
         listener.check_kinds();
-        if let Some((field, refusal, closed)) = listener.refusal(owner) {
+        if let Some((field, refusal, closed)) = listener.refusal(owner, index) {
             let field = format!("{}{field}", listener.field);
             let message = &refusal.message;
             cx.tell(
@@ -157,12 +165,21 @@ impl<'a> Listener<'a> {
             );
         }
         listener.tell_options(cx, owner);
+        listener.tell_namespaces(cx, owner);
         listener
     }
 
     /// Why the entry cannot be accepted: field, decision, and whether it closes its hosts.
-    fn refusal(&self, owner: &Owner<'_>) -> Option<(&'static str, Decision, bool)> {
+    fn refusal(&self, owner: &Owner<'_>, index: usize) -> Option<(&'static str, Decision, bool)> {
         let entry = self.entry;
+        let mut earlier = owner.entries.iter().take(index);
+        if earlier.any(|one| one.name == entry.name) {
+            let decision = Decision::no(
+                Reason::UnsupportedValue,
+                "an earlier listener has this name",
+            );
+            return Some((".name", decision, false));
+        }
         let unsupported = |field, message: &str| {
             Some((field, Decision::no(Reason::UnsupportedValue, message), true))
         };
@@ -246,7 +263,7 @@ impl<'a> Listener<'a> {
                     message,
                     secret,
                 }) => {
-                    self.certificates.extend(secret);
+                    self.certificates.extend(secret.map(|secret| *secret));
                     if self.resolved.holds() {
                         self.resolved = Decision::no(reason, message);
                     }
@@ -314,6 +331,33 @@ impl<'a> Listener<'a> {
         }
     }
 
+    /// Says which choices of namespaces include nothing by mistake.
+    fn tell_namespaces(&self, cx: &mut Context<'_, '_>, owner: &Owner<'_>) {
+        let allowed = self.entry.allowed_routes.as_ref();
+        let Some(namespaces) = allowed.and_then(|allowed| allowed.namespaces.as_ref()) else {
+            return;
+        };
+        let message = match (&namespaces.from, &namespaces.selector) {
+            (Some(FromNamespaces::Unknown(text)), _) => format!("`{text}` is not known"),
+            (Some(FromNamespaces::Selector), None) => "there is no selector".to_owned(),
+            (Some(FromNamespaces::Selector), Some(selector))
+                if selector.matches(&BTreeMap::new()).is_none() =>
+            {
+                "the selector is invalid".to_owned()
+            }
+            _ => return,
+        };
+        let field = format!("{}.allowedRoutes.namespaces", self.field);
+        let message = format!("{message}: routes of no namespace may attach");
+        cx.tell(
+            Severity::Error,
+            Code::InvalidValue,
+            owner.object,
+            &field,
+            &message,
+        );
+    }
+
     /// What the status says in `Accepted`, conflicts included.
     pub(super) fn acceptance(&self) -> Decision {
         match self.conflict {
@@ -332,7 +376,7 @@ impl<'a> Listener<'a> {
     pub(super) fn place(
         &mut self,
         cx: &mut Context<'_, '_>,
-        owner: &Owner<'_>,
+        owner: &Object,
         binds: &[BindAddress],
         sockets: &mut Sockets,
     ) {
@@ -345,17 +389,14 @@ impl<'a> Listener<'a> {
             let message = "another Gateway uses the port with another protocol";
             self.accepted = Decision::no(Reason::PortUnavailable, message);
             let field = format!("{}.port", self.field);
-            cx.tell(
-                Severity::Error,
-                Code::NotAccepted,
-                owner.object,
-                &field,
-                message,
-            );
+            cx.tell(Severity::Error, Code::NotAccepted, owner, &field, message);
             return;
         }
+        for secret in self.served_certificates() {
+            cx.sink.resource(Resource::Secret(secret.clone()));
+        }
         for (index, bind) in binds.iter().enumerate() {
-            let chain = self.chain(owner.object, *bind, index == 0);
+            let chain = self.chain(owner, *bind, index == 0);
             self.chains.push(Chain {
                 key: chain.key.clone(),
                 socket: chain.listener.clone(),
@@ -371,6 +412,11 @@ impl<'a> Listener<'a> {
         }
     }
 
+    /// What TLS clients may be shown; nothing where nobody may be served.
+    fn served_certificates(&self) -> impl Iterator<Item = &Secret> {
+        self.certificates.iter().filter(|_| !self.closed)
+    }
+
     fn chain(&self, owner: &Object, bind: BindAddress, first: bool) -> FilterChain {
         let (kind, meta) = (owner.kind(), &owner.meta);
         let name = format!(
@@ -382,11 +428,6 @@ impl<'a> Listener<'a> {
             BindAddress::Ip(_) | BindAddress::Any => name,
         };
         let secure = self.entry.protocol == ProtocolType::Https;
-        let certificates = if self.closed {
-            Vec::new()
-        } else {
-            self.certificates.clone()
-        };
         let (created, object) = names::rank(owner);
         FilterChain {
             rank: (created, format!("{object} {}", self.entry.name)),
@@ -397,7 +438,10 @@ impl<'a> Listener<'a> {
             },
             security: if secure {
                 Security::Tls(TlsPolicy {
-                    certificates,
+                    certificates: self
+                        .served_certificates()
+                        .map(|secret| secret.key.clone())
+                        .collect(),
                     min_version: TlsVersion::V12,
                     max_version: TlsVersion::V13,
                     cipher_suites: Vec::new(),

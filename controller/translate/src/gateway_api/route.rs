@@ -174,6 +174,14 @@ pub(super) fn translate(
 ) {
     let mut attachments: Vec<(&ParentReference, ObjectKey, Attachment)> = Vec::new();
     for (index, reference) in facts.parent_refs.iter().enumerate() {
+        if facts
+            .parent_refs
+            .iter()
+            .take(index)
+            .any(|one| one == reference)
+        {
+            continue;
+        }
         let Some(key) = parent_key(reference, &facts.object.meta.namespace) else {
             tell_other_parent(cx, facts, index, reference);
             continue;

@@ -12,6 +12,9 @@ macro_rules! reasons {
         }
 
         impl Reason {
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$( Self::$name, )*];
+
             /// The word on the status.
             pub(super) const fn as_str(self) -> &'static str {
                 match self { $( Self::$name => stringify!($name), )* }
@@ -114,5 +117,40 @@ pub(super) fn parent_ref(parent: &gateway_api::ParentReference) -> ParentReferen
         name: parent.name.clone(),
         section_name: parent.section_name.clone(),
         port: parent.port.map(i32::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "goldens are files")]
+    fn every_reason_has_a_golden() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gateway_api");
+        let goldens: String = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "snap")
+            })
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        let missing: Vec<&str> = Reason::ALL
+            .iter()
+            .map(|reason| reason.as_str())
+            .filter(|reason| {
+                let shown = |status: &str| {
+                    let text = format!(": {status} {reason}");
+                    [",", "\"", " @"]
+                        .iter()
+                        .any(|end| goldens.contains(&format!("{text}{end}")))
+                };
+                !["True", "False", "Unknown"].into_iter().any(shown)
+            })
+            .collect();
+        assert!(missing.is_empty(), "reasons without a golden: {missing:?}");
     }
 }

@@ -42,6 +42,15 @@ pub(super) fn retry(wanted: Option<&Retry>, problems: &mut Vec<Problem>) -> Opti
         .as_ref()
         .and_then(|backoff| read("retry.backoff", backoff, problems))
         .unwrap_or(BASE_MS);
+    // Repeating what succeeded is never meant.
+    let (status_codes, others): (Vec<u16>, Vec<u16>) = wanted
+        .codes
+        .iter()
+        .partition(|code| (400..600).contains(*code));
+    for code in others {
+        let message = format!("code {code} is not between 400 and 599: not tried again");
+        problems.push(("retry.codes", message));
+    }
     let attempts = wanted.attempts.unwrap_or(1);
     (attempts > 0).then(|| RetryPolicy {
         attempts,
@@ -50,7 +59,7 @@ pub(super) fn retry(wanted: Option<&Retry>, problems: &mut Vec<Problem>) -> Opti
             RetryCondition::RefusedStream,
             RetryCondition::Unavailable,
         ],
-        status_codes: wanted.codes.clone(),
+        status_codes,
         backoff: Backoff {
             base_ms: base,
             max_ms: base.saturating_mul(MAX_BASES),
