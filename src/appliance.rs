@@ -45,6 +45,7 @@ pub(crate) struct Appliance {
     control: Arc<Mutex<Control>>,
     gateway: Gateway,
     announcer: Announcer,
+    addresses: Vec<(ListenerKey, SocketAddr)>,
 }
 
 impl Appliance {
@@ -55,6 +56,7 @@ impl Appliance {
             control,
             gateway,
             announcer: Announcer::default(),
+            addresses: Vec::new(),
         }
     }
 
@@ -71,8 +73,15 @@ impl Appliance {
                 "{sources}: {listener} cannot be bound: {reason}; free the port, or bind another one with --map-port"
             );
         }
-        for (listener, address) in self.gateway.addresses() {
-            tracing::info!("listening on {address} for {listener}");
+        let own = [
+            ("admin interface", self.gateway.admin_address()),
+            ("metrics", self.gateway.metrics_address()),
+            ("readiness", self.gateway.health_address()),
+        ];
+        for (purpose, address) in own {
+            if let Some(address) = address {
+                tracing::info!("{purpose} on {address}");
+            }
         }
         tracing::info!(objects = control.object_count(), "serving");
         Ok(())
@@ -148,10 +157,22 @@ impl Appliance {
             let (changed, removed) = (delta.upserts.len(), delta.removed.len());
             let report = self.gateway.apply(delta);
             let epoch = report.epoch;
+            self.announce_addresses();
             self.control.lock().reported(&keys, report);
             tracing::info!(epoch, changed, removed, took = ?began.elapsed(), "configuration applied");
         }
         let notices = self.control.lock().notices();
         self.announcer.announce(&notices);
+    }
+
+    /// Logs where the gateway listens now and did not before.
+    fn announce_addresses(&mut self) {
+        let addresses = self.gateway.addresses();
+        for bound in &addresses {
+            if !self.addresses.contains(bound) {
+                tracing::info!("listening on {} for {}", bound.1, bound.0);
+            }
+        }
+        self.addresses = addresses;
     }
 }

@@ -1,0 +1,6 @@
+//! Behaviour of the real binary, asked as users ask it: with files, signals, `curl` and `openssl`.
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod support;
