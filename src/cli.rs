@@ -80,7 +80,13 @@ pub(crate) struct SocketArgs {
     #[arg(long, value_name = "ADDR")]
     pub(crate) dns: Option<SocketAddr>,
     /// Admin address, loopback only, or 'off'
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15000", value_parser = loopback)]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "GWANMUN_ADMIN",
+        default_value = "127.0.0.1:15000",
+        value_parser = loopback
+    )]
     pub(crate) admin: ListenAddress,
     /// Metrics address, or 'off'
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:15020")]
@@ -145,8 +151,8 @@ pub(crate) struct TargetArgs {
     #[arg(
         long,
         value_name = "ADDR",
-        default_value = "127.0.0.1:15000",
-        conflicts_with = "config"
+        env = "GWANMUN_ADMIN",
+        default_value = "127.0.0.1:15000"
     )]
     pub(crate) admin: SocketAddr,
     /// Translate these manifests offline instead; repeatable

@@ -1,6 +1,12 @@
 //! Behaviour of the real binary, asked as users ask it: with files, signals, `curl` and `openssl`.
 
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod support;

@@ -4,10 +4,12 @@
 //! the test with what was seen last.
 
 mod curl;
+mod load;
 mod manifests;
 mod process;
 
 pub(crate) use curl::{Answer, curl};
+pub(crate) use load::Load;
 pub(crate) use manifests::{Network, backend, gateway_api_route, istio_gateway, virtual_service};
 pub(crate) use process::{Gwanmun, gwanmun, with_input};
 
