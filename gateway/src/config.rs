@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -16,8 +17,10 @@ pub struct Config {
     pub port_map: Vec<(u16, u16)>,
     /// DNS server for upstream names; absent means the system's.
     pub dns: Option<SocketAddr>,
-    /// What is written for each request, on standard output.
+    /// What is written for each request.
     pub access_log: AccessLogMode,
+    /// Where it is written, appended; absent means standard output.
+    pub access_log_file: Option<PathBuf>,
     /// Where the admin interface listens; absent means nowhere.
     pub admin: Option<SocketAddr>,
     /// Where metrics are served; absent means nowhere.
@@ -40,6 +43,7 @@ impl Default for Config {
             port_map: Vec::new(),
             dns: None,
             access_log: AccessLogMode::Off,
+            access_log_file: None,
             admin: None,
             metrics: None,
             health: None,

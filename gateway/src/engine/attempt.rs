@@ -107,7 +107,10 @@ impl<'a> Tries<'a> {
                         Some(_) | None => return Tried::Response(head, pump, endpoint),
                     }
                 }
-                Once::Fault(_, Free::Yes) if self.retries.take_free() => continue,
+                Once::Fault(_, Free::Yes) if self.retries.take_free() => {
+                    flow.record.tries -= 1;
+                    continue;
+                }
                 Once::Fault(fault, _) => match self.decide(flow, Outcome::Fault(&fault)) {
                     Some(pause) => pause,
                     None => return Tried::Failed(fault),
@@ -162,6 +165,7 @@ impl<'a> Tries<'a> {
         };
         flow.record.endpoint = Some(Arc::clone(endpoint.endpoint()));
         flow.record.upstream_local = None;
+        flow.record.tries += 1;
         flow.client.deadlines.attempt_started();
         let found = match self.connection(flow, &endpoint).await {
             Ok(found) => found,
@@ -231,7 +235,6 @@ impl<'a> Tries<'a> {
     /// Queues the head on a connection.
     fn start(&self, flow: &mut Flow<'_>, found: Found) -> Result<Pump, Fault> {
         let record = &mut flow.record;
-        record.tries += 1;
         let Some(head) = &mut record.head else {
             return Err(Fault::Protocol);
         };

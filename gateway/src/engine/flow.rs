@@ -37,6 +37,8 @@ pub(crate) struct Flow<'f> {
     pub(crate) conn: &'f Served,
     /// When the request's first byte was seen.
     pub(crate) started: Instant,
+    /// Whether the route's edits apply to our own answer.
+    pub(crate) edits_reply: bool,
 }
 
 /// The client's side of an exchange, and the clock.
@@ -142,6 +144,7 @@ impl<'f> Flow<'f> {
             record: Record::new(core, conn, head, started.into_std()),
             body: RequestBody::default(),
             started,
+            edits_reply: false,
         }
     }
 

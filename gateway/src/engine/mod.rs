@@ -2,8 +2,8 @@
 //!
 //! A connection is one task; an HTTP/2 stream is one more. Upstream connections are driven in the
 //! task of the client they serve, except HTTP/2 ones, which have a task of their own. A request is
-//! a [`flow::Flow`]: gate, route and transformations in [`request`], tries in [`attempt`], bytes in
-//! [`pump`], and whatever becomes of it in [`record`].
+//! a [`flow::Flow`]: gate and route in [`request`], transformations in [`proxy`], tries in [`attempt`],
+//! bytes in [`pump`], and whatever becomes of it in [`record`].
 
 mod attempt;
 mod buffer;
@@ -17,6 +17,7 @@ mod h2_out;
 mod inbox;
 mod outbox;
 mod pool;
+mod proxy;
 mod pump;
 mod record;
 mod replay;

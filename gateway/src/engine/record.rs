@@ -9,10 +9,17 @@ use crate::{
     cluster::{Cluster, Endpoint},
     compile::CompiledRoute,
     core::Core,
+    filter::Context,
     http::{Known, RequestHead, Version, h1::Trailers},
     telemetry::{Exchange, Flag, HttpVersion, ResponseFlags},
 };
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Instant};
+use gwanmun_ir::TlsVersion;
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 /// What becomes of one request. Dropping it, also because the task was cancelled, writes the log
 /// line and counts.
@@ -95,6 +102,33 @@ impl<'c> Record<'c> {
         self.head
             .as_ref()
             .map_or(Version::Http11, RequestHead::version)
+    }
+
+    /// What the formats of header edits may refer to.
+    pub(crate) fn context(&self) -> Context<'_> {
+        let info = &self.conn.info;
+        let tls = info.tls.as_ref();
+        let began = SystemTime::now().checked_sub(self.started.elapsed());
+        let began = began.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        Context {
+            client: self.remote,
+            peer: info.peer,
+            local: info.local,
+            start_micros: began
+                .and_then(|at| u64::try_from(at.as_micros()).ok())
+                .unwrap_or(0),
+            hostname: &self.core.config.workload.name,
+            sni: tls.and_then(|tls| tls.sni.as_deref()),
+            tls_version: tls.map(|tls| match tls.version {
+                TlsVersion::V12 => "TLSv1.2",
+                TlsVersion::V13 => "TLSv1.3",
+            }),
+            tls_cipher: tls.map(|tls| tls.cipher),
+            route: self.route.as_ref().map_or("-", |route| &route.name),
+            cluster: self.cluster.as_ref().map(|cluster| &*cluster.name),
+            upstream: self.endpoint.as_ref().map(|endpoint| endpoint.address),
+            connection: info.id,
+        }
     }
 
     /// The request has arrived whole.

@@ -1,39 +1,44 @@
-//! One request from its head to its end: gate, route, transformations, tries, answer.
+//! One request from its head to its end: gate, route, and the answers we give ourselves.
 
 use super::{
     Served,
-    attempt::{Plan, Tried, Tries},
-    deadline::{Clock, Deadlines},
-    down::{Down, DownError},
-    fault::Fault,
-    flow::{Flow, Idle, RequestBody},
-    pump::{Ended, Pump},
+    down::Down,
+    flow::{Flow, Idle},
+    proxy,
     timer::Timer,
-    upgrade,
 };
 use crate::{
-    cluster::{Cluster, Outcome, Protocol, Resource},
-    compile::{CompiledAction, CompiledRoute, CompiledTarget, Destination},
+    compile::{CompiledAction, CompiledRoute},
     core::Core,
+    filter,
     http::{
-        BodyFraming, Known, RequestError, RequestHead, ResponseHead, Upgrade, Version,
+        LocalReply, RequestError, RequestHead, Upgrade,
         forward::{self, SERVER},
         gate,
-        reply::{Asked, LocalReply},
+        reply::Asked,
     },
     route::Found,
 };
-use bytes::Bytes;
-use gwanmun_ir::{Dialect, Failure};
-use http::Method;
-use std::{
-    borrow::Cow,
-    future::poll_fn,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use gwanmun_ir::{Failure, PathMatch};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 use tokio::time::Instant;
+
+/// The rule that serves a request.
+pub(super) struct Chosen {
+    /// The rule.
+    pub(super) route: Arc<CompiledRoute>,
+    /// Which of its conditions held.
+    index: usize,
+    /// The port the user gave the chain.
+    port: u16,
+}
+
+impl Chosen {
+    /// The condition on the path that held.
+    pub(super) fn path(&self) -> Option<&PathMatch> {
+        self.route.ir.matches.get(self.index).map(|one| &one.path)
+    }
+}
 
 /// Serves one request.
 pub(super) async fn serve(mut flow: Flow<'_>) {
@@ -64,26 +69,35 @@ pub(super) async fn refuse(
 ///
 /// What the gateway itself has to answer.
 async fn answer(flow: &mut Flow<'_>) -> Result<(), LocalReply> {
-    let route = find(flow)?;
-    flow.record.route = Some(Arc::clone(&route));
+    let chosen = find(flow)?;
+    let route = &chosen.route;
+    flow.record.route = Some(Arc::clone(route));
+    let upgrade = flow.record.head.as_ref().and_then(RequestHead::upgrade);
+    if upgrade == Some(Upgrade::Other) {
+        return Err(LocalReply::upgrade_failed());
+    }
     match &route.action {
         CompiledAction::Forward(targets) => match targets.pick(fastrand::u64(..)) {
-            Some(target) => forward(flow, &route, target).await,
+            Some(target) => proxy::forward(flow, &chosen, target).await,
             None => Err(LocalReply::failure(Failure::InvalidBackend)),
         },
         CompiledAction::Fail(kind) => Err(LocalReply::failure(*kind)),
         CompiledAction::Respond(response) => {
-            let body = Bytes::copy_from_slice(&response.body);
-            Err(LocalReply::new(response.status, "direct_response").body(body))
+            flow.edits_reply = true;
+            Err(filter::direct_response(response))
         }
         CompiledAction::Redirect(redirect) => {
-            Err(LocalReply::new(redirect.status, "direct_response"))
+            flow.edits_reply = true;
+            let Some(head) = &flow.record.head else {
+                return Err(RequestError::codec().into());
+            };
+            Err(filter::redirect(redirect, head, chosen.path(), chosen.port))
         }
     }
 }
 
 /// The rule for a request that passes the gate.
-fn find(flow: &mut Flow<'_>) -> Result<Arc<CompiledRoute>, LocalReply> {
+fn find(flow: &mut Flow<'_>) -> Result<Chosen, LocalReply> {
     // The snapshot is held no longer than for the look-up: what the request needs of it, it keeps.
     let snapshot = flow.core.snapshot.load();
     let conn = flow.conn;
@@ -99,196 +113,25 @@ fn find(flow: &mut Flow<'_>) -> Result<Arc<CompiledRoute>, LocalReply> {
         flow.record.remote = SocketAddr::new(address, 0);
     }
     match table.find(tls, &*head) {
-        Found::Route(matched) => Ok(Arc::clone(matched.route)),
+        Found::Route(matched) => Ok(Chosen {
+            route: Arc::clone(matched.route),
+            index: matched.match_index,
+            port: matched.chain.chain.port,
+        }),
         Found::NotFound(_) => Err(LocalReply::route_not_found()),
         Found::Misdirected => Err(LocalReply::misdirected()),
     }
 }
 
-/// Sends a request to a cluster and its response back.
-async fn forward(
-    flow: &mut Flow<'_>,
-    route: &CompiledRoute,
-    target: &CompiledTarget,
-) -> Result<(), LocalReply> {
-    let cluster = match &target.destination {
-        Destination::Cluster(cluster) => cluster,
-        Destination::Fail(kind, _) => return Err(LocalReply::failure(*kind)),
-    };
-    flow.record.cluster = Some(Arc::clone(cluster));
-    let Ok(_request) = cluster.admit(Resource::Requests) else {
-        return Err(fault_reply(flow, &Fault::Overflow, false));
-    };
-    let plan = prepare(flow, route, cluster)?;
-    let mut tries = Tries::new(plan);
-    match tries.run(flow).await {
-        Tried::Response(head, pump, endpoint) => {
-            cluster.report(&endpoint, Outcome::Answered(head.status()));
-            respond(flow, route, head, pump).await;
-            Ok(())
-        }
-        Tried::Failed(fault) => Err(fault_reply(flow, &fault, tries.retried())),
-        Tried::Down(DownError::Malformed) => Err(RequestError::codec().into()),
-        Tried::Down(error) => {
-            flow.record.down_failed(error);
-            flow.client.down.cut();
-            Ok(())
-        }
-        Tried::TooLarge => Err(LocalReply::payload_too_large()),
-    }
-}
-
-/// Readies a request for its tries: limits, body, head.
-fn prepare<'a>(
-    flow: &mut Flow<'_>,
-    route: &'a CompiledRoute,
-    cluster: &'a Arc<Cluster>,
-) -> Result<Plan<'a>, LocalReply> {
-    let Some(head) = &mut flow.record.head else {
-        return Err(RequestError::codec().into());
-    };
-    if let (BodyFraming::Length(length), Some(limit)) = (head.framing(), route.max_request_body)
-        && length > limit
-    {
-        return Err(LocalReply::payload_too_large());
-    }
-    let envoy = matches!(route.dialect, Dialect::Istio { .. });
-    let clock = if envoy {
-        Clock::Complete
-    } else {
-        Clock::FirstByte
-    };
-    let timeout = route
-        .timeout
-        .or_else(|| grpc_timeout(head).filter(|_| envoy));
-    flow.client.deadlines = Deadlines::new(clock, timeout, route.per_try_timeout, flow.started);
-    let idempotent = matches!(
-        *head.http_method(),
-        Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
-    );
-    let bodiless = flow.client.down.is_request_done();
-    let replay = !bodiless && (idempotent || route.retry.is_some());
-    flow.body = RequestBody::new(replay, route.max_request_body);
-    forward::attempt(head, &route.dialect, 1, flow.client.deadlines.expected_ms());
-    let client = match head.version() {
-        Version::Http10 | Version::Http11 => Protocol::Http1,
-        Version::Http2 => Protocol::Http2,
-    };
-    let protocol = if head.upgrade().is_some() {
-        Protocol::Http1
-    } else {
-        cluster.protocol_for(client)
-    };
-    Ok(Plan {
-        cluster,
-        policy: route.retry.as_ref(),
-        protocol,
-        idempotent,
-        dialect: &route.dialect,
-    })
-}
-
-/// The `grpc-timeout` of a gRPC request.
-fn grpc_timeout(head: &RequestHead) -> Option<Duration> {
-    if !head.is_grpc() {
-        return None;
-    }
-    let value = std::str::from_utf8(head.get(Known::GrpcTimeout)?).ok()?;
-    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(amount * 3600)),
-        "M" => Some(Duration::from_secs(amount * 60)),
-        "S" => Some(Duration::from_secs(amount)),
-        "m" => Some(Duration::from_millis(amount)),
-        "u" => Some(Duration::from_micros(amount)),
-        "n" => Some(Duration::from_nanos(amount)),
-        _ => None,
-    }
-}
-
-/// What the client is told when all tries came to nothing.
-fn fault_reply(flow: &mut Flow<'_>, fault: &Fault, retried: bool) -> LocalReply {
-    flow.record.failed(fault);
-    let body = match fault.body(retried) {
-        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
-    };
-    let reply = LocalReply::new(fault.status(), fault.details()).body(body);
-    if fault.is_overflow() {
-        reply.header("x-envoy-overloaded", "true")
-    } else {
-        reply
-    }
-}
-
-/// Passes a response on.
-async fn respond(
-    flow: &mut Flow<'_>,
-    route: &CompiledRoute,
-    mut head: ResponseHead,
-    mut pump: Pump,
-) {
-    flow.body.replay.forget();
-    flow.client.deadlines.response_started();
-    flow.record.answered(head.status(), head.grpc_status());
-    let upgraded = head.status() == 101;
-    outgoing(flow, route, &mut head);
-    let end = matches!(head.framing(), BodyFraming::None | BodyFraming::Length(0));
-    let close = flow.conn.info.drain.is_draining() || refused_upgrade(flow, upgraded);
-    if let Err(error) = flow.client.down.send_head(&mut head, end, close) {
-        flow.record.down_failed(error);
-        return;
-    }
-    drop(head);
-    if upgraded {
-        flow.client.deadlines.lift();
-        if let Some(up) = pump.take_up() {
-            upgrade::splice(flow, up).await;
-        }
-        return;
-    }
-    match poll_fn(|cx| pump.poll_deliver(flow, cx)).await {
-        Ended::Complete => {}
-        Ended::Cut(cut) => {
-            flow.record.cut(cut);
-            flow.client.down.cut();
-        }
-        Ended::Down(error) => {
-            flow.record.down_failed(error);
-            flow.client.down.cut();
-        }
-    }
-}
-
-/// What changes about an upstream's response on its way to the client.
-fn outgoing(flow: &mut Flow<'_>, route: &CompiledRoute, head: &mut ResponseHead) {
-    let record = &mut flow.record;
-    if head.status() == 101 {
-        record.service_ms = None;
-    }
-    let version = record.version();
-    forward::respond(head, &route.dialect, version, record.service_ms);
-    let now = if head.get(Known::Date).is_some() {
-        0
-    } else {
-        unix_now()
-    };
-    forward::finish(head, &route.dialect, now);
-}
-
 /// Seconds since the Unix epoch.
-fn unix_now() -> u64 {
+pub(super) fn unix_now() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
 }
 
 /// Whether the client asked for another protocol and does not get it: what it sends next may be
 /// anything.
-fn refused_upgrade(flow: &Flow<'_>, upgraded: bool) -> bool {
+pub(super) fn refused_upgrade(flow: &Flow<'_>, upgraded: bool) -> bool {
     let asked = flow.record.head.as_ref().and_then(RequestHead::upgrade);
     matches!(asked, Some(Upgrade::WebSocket | Upgrade::Other)) && !upgraded
 }
@@ -306,6 +149,14 @@ async fn local(flow: &mut Flow<'_>, reply: LocalReply) {
     let dialect = record.route.as_ref().map(|route| &route.dialect);
     let server = dialect.and_then(forward::server_of).unwrap_or(SERVER);
     let (mut head, body) = reply.into_response(asked, server, unix_now());
+    if flow.edits_reply
+        && let (Some(route), Some(request)) = (&record.route, &record.head)
+        && route.filters.changes_responses()
+    {
+        route
+            .filters
+            .apply_response(&mut head, request, &record.context());
+    }
     record.status = head.status();
     if record.grpc {
         record.grpc_status = head.grpc_status();

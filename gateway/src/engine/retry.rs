@@ -4,6 +4,7 @@
 //! documentation is vague.
 
 use super::fault::Fault;
+use crate::http::forward::RetryOverride;
 use gwanmun_ir::{Backoff, RetryCondition, RetryPolicy};
 use std::time::Duration;
 
@@ -91,6 +92,50 @@ impl<'p> Retries<'p> {
         self.free += u32::from(granted);
         granted
     }
+}
+
+/// A policy as the header edits of a route override it; nothing when nothing is left to repeat.
+pub(crate) fn overridden(
+    policy: Option<&RetryPolicy>,
+    taken: &RetryOverride,
+) -> Option<RetryPolicy> {
+    let mut changed = policy.cloned().unwrap_or(RetryPolicy {
+        attempts: 1,
+        conditions: Vec::new(),
+        status_codes: Vec::new(),
+        backoff: Backoff {
+            base_ms: 25,
+            max_ms: 250,
+        },
+    });
+    if let Some(attempts) = taken.max_retries {
+        changed.attempts = attempts;
+    }
+    for word in taken.retry_on.iter().flat_map(|list| list.split(',')) {
+        if let Some(condition) = condition(word.trim()) {
+            changed.conditions.push(condition);
+        }
+    }
+    (!changed.conditions.is_empty() || !changed.status_codes.is_empty()).then_some(changed)
+}
+
+/// A condition by Envoy's name.
+fn condition(name: &str) -> Option<RetryCondition> {
+    Some(match name {
+        "5xx" => RetryCondition::FiveXx,
+        "cancelled" => RetryCondition::Cancelled,
+        "connect-failure" => RetryCondition::ConnectFailure,
+        "deadline-exceeded" => RetryCondition::DeadlineExceeded,
+        "gateway-error" => RetryCondition::GatewayError,
+        "internal" => RetryCondition::Internal,
+        "refused-stream" => RetryCondition::RefusedStream,
+        "reset" => RetryCondition::Reset,
+        "reset-before-request" => RetryCondition::ResetBeforeRequest,
+        "resource-exhausted" => RetryCondition::ResourceExhausted,
+        "retriable-4xx" => RetryCondition::Retriable4xx,
+        "unavailable" => RetryCondition::Unavailable,
+        _ => return None,
+    })
 }
 
 fn worth_repeating(policy: &RetryPolicy, outcome: Outcome<'_>) -> bool {

@@ -47,6 +47,16 @@ impl CompiledFilters {
         (compiled, problems)
     }
 
+    /// Whether there is anything to change about requests.
+    pub(crate) fn changes_requests(&self) -> bool {
+        !self.request.is_empty() || !self.rewrites.is_empty()
+    }
+
+    /// Whether there is anything to change about responses.
+    pub(crate) fn changes_responses(&self) -> bool {
+        !self.response.is_empty()
+    }
+
     /// Changes a request on its way to the upstream. `matched` is the path condition that chose
     /// the route: prefix rewrites replace what it matched.
     pub(crate) fn apply_request(

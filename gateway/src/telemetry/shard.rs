@@ -62,13 +62,22 @@ impl Inner {
 }
 
 impl Telemetry {
-    /// Starts the log's writer thread, towards standard output.
+    /// Starts the log's writer thread.
     ///
     /// # Errors
     ///
-    /// When the thread cannot be spawned.
+    /// When the thread cannot be spawned, or the log's file cannot be opened.
     pub(crate) fn start(config: &Config) -> std::io::Result<Arc<Self>> {
-        Self::with_sink(config, Box::new(std::io::stdout()))
+        let sink: Sink = match &config.access_log_file {
+            None => Box::new(std::io::stdout()),
+            Some(path) => Box::new(
+                std::fs::File::options()
+                    .append(true)
+                    .create(true)
+                    .open(path)?,
+            ),
+        };
+        Self::with_sink(config, sink)
     }
 
     /// As [`Telemetry::start`], with the access log written elsewhere.

@@ -1,10 +1,6 @@
 //! Requests reach upstreams and responses come back, whatever either side speaks.
 
-#![cfg(test)]
-
-mod support;
-
-use support::{
+use crate::support::{
     TestGateway,
     build::*,
     client::{Raw, get},

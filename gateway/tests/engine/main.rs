@@ -1,0 +1,14 @@
+//! The engine from outside: a whole gateway in this process, upstreams and clients on real
+//! sockets.
+
+#![cfg(test)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bench;
+mod failures;
+mod forwarding;
+mod limits;
+mod timeouts;
+mod upgrades;
