@@ -48,34 +48,44 @@ struct Piece {
 
 #[derive(Debug)]
 enum What {
-    Text(Box<str>),
+    Literal(Box<str>),
     /// First name, and the one to look for where it is missing.
     Request(Box<str>, Option<Box<str>>),
     Response(Box<str>, Option<Box<str>>),
-    Client,
-    ClientIp,
-    ClientPort,
-    Peer,
-    PeerIp,
-    PeerPort,
-    Local,
-    LocalIp,
-    LocalPort,
     Protocol,
     ResponseCode,
+    Text(Text),
+    Address(Whose, Part),
     StartTime,
     StartSeconds,
     StartMillis,
-    Hostname,
-    Sni,
-    TlsVersion,
-    TlsCipher,
-    Route,
-    Cluster,
-    Upstream,
-    UpstreamIp,
-    UpstreamPort,
     ConnectionId,
+}
+
+/// What is a text in the context already.
+#[derive(Clone, Copy, Debug)]
+enum Text {
+    Cluster,
+    Hostname,
+    Route,
+    Sni,
+    TlsCipher,
+    TlsVersion,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Whose {
+    Client,
+    Local,
+    Peer,
+    Upstream,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Both,
+    Ip,
+    Port,
 }
 
 impl Format {
@@ -135,7 +145,7 @@ impl Format {
 
 fn flush(literal: &mut String, pieces: &mut Vec<Piece>) {
     if !literal.is_empty() {
-        let what = What::Text(std::mem::take(literal).into());
+        let what = What::Literal(std::mem::take(literal).into());
         pieces.push(Piece { what, limit: None });
     }
 }
@@ -200,29 +210,31 @@ fn with_argument(name: &str, argument: &str) -> Option<What> {
 }
 
 fn without_argument(name: &str) -> Option<What> {
+    use Part::{Both, Ip, Port};
+    use Whose::{Client, Local, Peer, Upstream};
     Some(match name {
-        "DOWNSTREAM_REMOTE_ADDRESS" => What::Client,
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => What::ClientIp,
-        "DOWNSTREAM_REMOTE_PORT" => What::ClientPort,
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => What::Peer,
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => What::PeerIp,
-        "DOWNSTREAM_DIRECT_REMOTE_PORT" => What::PeerPort,
-        "DOWNSTREAM_LOCAL_ADDRESS" => What::Local,
-        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => What::LocalIp,
-        "DOWNSTREAM_LOCAL_PORT" => What::LocalPort,
+        "DOWNSTREAM_REMOTE_ADDRESS" => What::Address(Client, Both),
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => What::Address(Client, Ip),
+        "DOWNSTREAM_REMOTE_PORT" => What::Address(Client, Port),
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => What::Address(Peer, Both),
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => What::Address(Peer, Ip),
+        "DOWNSTREAM_DIRECT_REMOTE_PORT" => What::Address(Peer, Port),
+        "DOWNSTREAM_LOCAL_ADDRESS" => What::Address(Local, Both),
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => What::Address(Local, Ip),
+        "DOWNSTREAM_LOCAL_PORT" => What::Address(Local, Port),
+        "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => What::Address(Upstream, Both),
+        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => What::Address(Upstream, Ip),
+        "UPSTREAM_REMOTE_PORT" => What::Address(Upstream, Port),
         "PROTOCOL" => What::Protocol,
         "RESPONSE_CODE" => What::ResponseCode,
         "START_TIME" => What::StartTime,
-        "HOSTNAME" => What::Hostname,
-        "REQUESTED_SERVER_NAME" => What::Sni,
-        "DOWNSTREAM_TLS_VERSION" => What::TlsVersion,
-        "DOWNSTREAM_TLS_CIPHER" => What::TlsCipher,
-        "ROUTE_NAME" => What::Route,
-        "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => What::Cluster,
-        "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => What::Upstream,
-        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => What::UpstreamIp,
-        "UPSTREAM_REMOTE_PORT" => What::UpstreamPort,
         "CONNECTION_ID" => What::ConnectionId,
+        "HOSTNAME" => What::Text(Text::Hostname),
+        "REQUESTED_SERVER_NAME" => What::Text(Text::Sni),
+        "DOWNSTREAM_TLS_VERSION" => What::Text(Text::TlsVersion),
+        "DOWNSTREAM_TLS_CIPHER" => What::Text(Text::TlsCipher),
+        "ROUTE_NAME" => What::Text(Text::Route),
+        "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => What::Text(Text::Cluster),
         _ => return None,
     })
 }
@@ -241,7 +253,7 @@ impl What {
         out: &mut Vec<u8>,
     ) {
         match self {
-            Self::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Literal(text) => out.extend_from_slice(text.as_bytes()),
             Self::Request(name, other) => {
                 let find = |name: &str| request?.header_joined(name);
                 let found = find(name).or_else(|| find(other.as_deref()?));
@@ -261,60 +273,44 @@ impl What {
                     print(out, response.status());
                 }
             }
-            other => {
-                let text = other.text(context);
-                if let Some(text) = text {
-                    out.extend_from_slice(text.as_bytes());
-                } else {
-                    other.render_number(context, out);
+            Self::Text(text) => out.extend_from_slice(text.of(context).as_bytes()),
+            Self::Address(whose, part) => {
+                if let Some(address) = whose.of(context) {
+                    match part {
+                        Part::Both => print(out, address),
+                        Part::Ip => print(out, address.ip()),
+                        Part::Port => print(out, address.port()),
+                    }
                 }
             }
-        }
-    }
-
-    /// What is a text in the context already.
-    fn text<'a>(&self, context: &Context<'a>) -> Option<&'a str> {
-        match self {
-            Self::Hostname => Some(context.hostname),
-            Self::Sni => Some(context.sni.unwrap_or_default()),
-            Self::TlsVersion => Some(context.tls_version.unwrap_or_default()),
-            Self::TlsCipher => Some(context.tls_cipher.unwrap_or_default()),
-            Self::Route => Some(context.route),
-            Self::Cluster => Some(context.cluster.unwrap_or_default()),
-            _ => None,
-        }
-    }
-
-    /// Addresses and times.
-    fn render_number(&self, context: &Context<'_>, out: &mut Vec<u8>) {
-        match self {
-            Self::Client => print(out, context.client),
-            Self::ClientIp => print(out, context.client.ip()),
-            Self::ClientPort => print(out, context.client.port()),
-            Self::Peer => print(out, context.peer),
-            Self::PeerIp => print(out, context.peer.ip()),
-            Self::PeerPort => print(out, context.peer.port()),
-            Self::Local => print(out, context.local),
-            Self::LocalIp => print(out, context.local.ip()),
-            Self::LocalPort => print(out, context.local.port()),
             Self::StartTime => out.extend_from_slice(&iso_time(context.start_micros / 1_000)),
             Self::StartSeconds => print(out, context.start_micros / 1_000_000),
             Self::StartMillis => print(out, context.start_micros / 1_000),
             Self::ConnectionId => print(out, context.connection),
-            Self::Upstream => context.upstream.into_iter().for_each(|a| print(out, a)),
-            Self::UpstreamIp => {
-                context
-                    .upstream
-                    .into_iter()
-                    .for_each(|a| print(out, a.ip()));
-            }
-            Self::UpstreamPort => {
-                context
-                    .upstream
-                    .into_iter()
-                    .for_each(|a| print(out, a.port()));
-            }
-            _ => {}
+        }
+    }
+}
+
+impl Text {
+    fn of<'a>(self, context: &Context<'a>) -> &'a str {
+        match self {
+            Self::Cluster => context.cluster.unwrap_or_default(),
+            Self::Hostname => context.hostname,
+            Self::Route => context.route,
+            Self::Sni => context.sni.unwrap_or_default(),
+            Self::TlsCipher => context.tls_cipher.unwrap_or_default(),
+            Self::TlsVersion => context.tls_version.unwrap_or_default(),
+        }
+    }
+}
+
+impl Whose {
+    fn of(self, context: &Context<'_>) -> Option<SocketAddr> {
+        match self {
+            Self::Client => Some(context.client),
+            Self::Local => Some(context.local),
+            Self::Peer => Some(context.peer),
+            Self::Upstream => context.upstream,
         }
     }
 }

@@ -271,144 +271,61 @@ fn located(case: Case, scheme: Scheme, authority: &str, listener: u16) -> String
     String::from_utf8(value).unwrap()
 }
 
+/// Rule, new scheme, new host; the request's scheme and authority, the listener's port; location.
+const PORTS: &str = "
+    FromHost      -     -        http  Redir.test:8080 80    http://Redir.test:8080/s/t?x=1
+    FromHost      -     -        https a.test          443   https://a.test/s/t?x=1
+    FromHost      -     new.test http  a.test:8080     80    http://new.test/s/t?x=1
+    FromHost      https -        http  a.test:8080     80    https://a.test/s/t?x=1
+    FromHost      -     -        http  [::1]:8080      80    http://[::1]:8080/s/t?x=1
+    KeepHost      https -        http  A.test:8080     80    https://A.test:8080/s/t?x=1
+    KeepHost      https b        http  a:8080          80    https://b/s/t?x=1
+    Explicit=8443 https -        http  a.test:80       80    https://a.test:8443/s/t?x=1
+    Explicit=443  https -        http  a.test          80    https://a.test/s/t?x=1
+    Explicit=80   -     -        https a.test          443   https://a.test:80/s/t?x=1
+    Explicit=80   http  -        https a.test          443   http://a.test/s/t?x=1
+    GatewayApi    https -        http  a.test:8080     8080  https://a.test/s/t?x=1
+    GatewayApi    -     -        http  a.test          8080  http://a.test:8080/s/t?x=1
+    GatewayApi    -     b.test   http  a.test          80    http://b.test/s/t?x=1
+    GatewayApi    -     -        https a.test          443   https://a.test/s/t?x=1
+    FromListener  -     -        http  a.test:1        8080  http://a.test:8080/s/t?x=1
+    FromListener  https -        http  a.test          443   https://a.test/s/t?x=1
+    None          -     -        http  a.test:8080     8080  http://a.test/s/t?x=1
+    FromHost      -     -        http  -               80    /s/t?x=1
+";
+
 #[test]
 fn redirects_follow_the_rules_of_ports() {
-    use RedirectPort::{Explicit, FromHost, FromListener, GatewayApi, KeepHost, None as NoPort};
-    use Scheme::{Http, Https};
-    let to = |port, scheme, host| Case {
-        scheme,
-        host,
-        port,
-        path: None,
-    };
-    for (case, scheme, authority, listener, expected) in [
-        // Envoy's rule.
-        (
-            KEEP,
-            Http,
-            "Redir.test:8080",
-            80,
-            "http://Redir.test:8080/s/t?x=1",
-        ),
-        (KEEP, Https, "a.test", 443, "https://a.test/s/t?x=1"),
-        (
-            to(FromHost, None, Some("new.test")),
-            Http,
-            "a.test:8080",
-            80,
-            "http://new.test/s/t?x=1",
-        ),
-        (
-            to(FromHost, Some("https"), None),
-            Http,
-            "a.test:8080",
-            80,
-            "https://a.test/s/t?x=1",
-        ),
-        // httpsRedirect.
-        (
-            to(KeepHost, Some("https"), None),
-            Http,
-            "A.test:8080",
-            80,
-            "https://A.test:8080/s/t?x=1",
-        ),
-        (
-            to(KeepHost, Some("https"), Some("b")),
-            Http,
-            "a:8080",
-            80,
-            "https://b/s/t?x=1",
-        ),
-        // Explicit ports.
-        (
-            to(Explicit(8443), Some("https"), None),
-            Http,
-            "a.test:80",
-            80,
-            "https://a.test:8443/s/t?x=1",
-        ),
-        (
-            to(Explicit(443), Some("https"), None),
-            Http,
-            "a.test",
-            80,
-            "https://a.test/s/t?x=1",
-        ),
-        (
-            to(Explicit(80), None, None),
-            Https,
-            "a.test",
-            443,
-            "https://a.test:80/s/t?x=1",
-        ),
-        (
-            to(Explicit(80), Some("http"), None),
-            Https,
-            "a.test",
-            443,
-            "http://a.test/s/t?x=1",
-        ),
-        // Gateway API: scheme's port, else the listener's.
-        (
-            to(GatewayApi, Some("https"), None),
-            Http,
-            "a.test:8080",
-            8080,
-            "https://a.test/s/t?x=1",
-        ),
-        (
-            to(GatewayApi, None, None),
-            Http,
-            "a.test",
-            8080,
-            "http://a.test:8080/s/t?x=1",
-        ),
-        (
-            to(GatewayApi, None, Some("b.test")),
-            Http,
-            "a.test",
-            80,
-            "http://b.test/s/t?x=1",
-        ),
-        (
-            to(GatewayApi, None, None),
-            Https,
-            "a.test",
-            443,
-            "https://a.test/s/t?x=1",
-        ),
-        // The listener's port, and none.
-        (
-            to(FromListener, None, None),
-            Http,
-            "a.test:1",
-            8080,
-            "http://a.test:8080/s/t?x=1",
-        ),
-        (
-            to(FromListener, Some("https"), None),
-            Http,
-            "a.test",
-            443,
-            "https://a.test/s/t?x=1",
-        ),
-        (
-            to(NoPort, None, None),
-            Http,
-            "a.test:8080",
-            8080,
-            "http://a.test/s/t?x=1",
-        ),
-        // No host at all.
-        (KEEP, Http, "", 80, "/s/t?x=1"),
-        (KEEP, Http, "[::1]:8080", 80, "http://[::1]:8080/s/t?x=1"),
-    ] {
-        assert_eq!(
-            located(case, scheme, authority, listener),
-            expected,
-            "{authority}"
-        );
+    for line in PORTS.lines().filter(|line| !line.is_empty()) {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let [rule, scheme, host, asked, authority, listener, expected] = columns[..] else {
+            panic!("{line}");
+        };
+        let port = match rule.split_once('=') {
+            Some((_, port)) => RedirectPort::Explicit(port.parse().unwrap()),
+            None => match rule {
+                "FromHost" => RedirectPort::FromHost,
+                "KeepHost" => RedirectPort::KeepHost,
+                "GatewayApi" => RedirectPort::GatewayApi,
+                "FromListener" => RedirectPort::FromListener,
+                _ => RedirectPort::None,
+            },
+        };
+        let given = |text: &'static str| (text != "-").then_some(text);
+        let case = Case {
+            scheme: given(scheme),
+            host: given(host),
+            port,
+            path: None,
+        };
+        let asked = if asked == "https" {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
+        let authority = given(authority).unwrap_or("");
+        let location = located(case, asked, authority, listener.parse().unwrap());
+        assert_eq!(location, expected, "{line}");
     }
 }
 

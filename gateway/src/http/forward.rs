@@ -156,20 +156,10 @@ fn is_protected(known: Known, name: &[u8]) -> bool {
         b"x-forwarded-",
         b"x-csrf-",
     ];
-    match known {
-        Known::Connection
-        | Known::Http2Settings
-        | Known::KeepAlive
-        | Known::ProxyConnection
-        | Known::Te
-        | Known::Trailer
-        | Known::Upgrade => true,
-        Known::Other => {
-            NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        }
-        // Whatever else has a number is a name that somebody relies on.
-        _ => true,
-    }
+    // A name with a number is one that somebody relies on, or removed anyway.
+    known != Known::Other
+        || NAMES.contains(&name)
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Prepares a request for its `count`-th try on a route of this dialect, which may take this many

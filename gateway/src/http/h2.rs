@@ -141,7 +141,8 @@ pub(crate) fn response_head(
     let length = collapse_length(&mut head.fields).ok_or(ProtocolError::Framing)?;
     head.framing = match (head.status, length) {
         (100..200 | 204 | 304, _) => BodyFraming::None,
-        _ if end || is_head => BodyFraming::None,
+        _ if is_head => BodyFraming::None,
+        _ if end => BodyFraming::Length(0),
         (_, Some(length)) => BodyFraming::Length(length),
         (_, None) => BodyFraming::Chunked,
     };

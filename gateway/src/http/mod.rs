@@ -27,3 +27,6 @@ pub(crate) use head::{
 };
 pub(crate) use known::Known;
 pub(crate) use reply::{Asked, LocalReply};
+
+#[cfg(test)]
+mod tests;

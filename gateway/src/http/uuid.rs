@@ -5,10 +5,9 @@
 pub(crate) fn uuid4() -> [u8; 36] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut bytes = fastrand::u128(..).to_be_bytes();
-    if let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes {
-        *version = (*version & 0x0f) | 0x40;
-        *variant = (*variant & 0x3f) | 0x80;
-    }
+    let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
+    *version = (*version & 0x0f) | 0x40;
+    *variant = (*variant & 0x3f) | 0x80;
     let digit = |n: u8| HEX.get(usize::from(n & 15)).copied().unwrap_or(b'0');
     let mut text = [b'-'; 36];
     let mut slots = text.iter_mut();
