@@ -1,7 +1,7 @@
 //! The running gateway: threads, control state, and what the embedding program calls.
 
 use crate::{
-    AdminRequest, Config, ExtraAdmin, Snapshot,
+    AdminRequest, Config, ExplainRequest, Explanation, ExtraAdmin, Snapshot,
     admin::{self, Subject},
     cluster::{Clusters, Registry},
     compile::Compiler,
@@ -148,11 +148,16 @@ impl Gateway {
 
     /// The addresses that are really bound, in key order; a dual-stack socket counts once.
     pub fn addresses(&self) -> Vec<(ListenerKey, SocketAddr)> {
-        let states = self.inner.state.lock().sockets.states();
-        let bound = states.into_iter();
-        bound
-            .filter_map(|(key, _, address)| Some((key, address?)))
-            .collect()
+        self.inner.addresses()
+    }
+
+    /// Which way a request would take, by the tables that serve traffic now.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the question, in one sentence.
+    pub fn explain(&self, request: &ExplainRequest) -> Result<Explanation, String> {
+        self.inner.explanation(request)
     }
 
     /// Where the admin interface is bound.
@@ -214,6 +219,19 @@ impl Control {
 }
 
 impl Inner {
+    fn addresses(&self) -> Vec<(ListenerKey, SocketAddr)> {
+        let states = self.state.lock().sockets.states();
+        let bound = states.into_iter();
+        bound
+            .filter_map(|(key, _, address)| Some((key, address?)))
+            .collect()
+    }
+
+    fn explanation(&self, question: &ExplainRequest) -> Result<Explanation, String> {
+        let snapshot = self.shared.snapshot.load();
+        snapshot.explain(question, &self.addresses())
+    }
+
     fn apply(&self, delta: Delta) -> Report {
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -281,8 +299,9 @@ impl Subject for Inner {
     }
 
     fn explain(&self, request: &AdminRequest) -> Result<serde_json::Value, String> {
-        let _ = request;
-        Err("not available".to_owned())
+        let question = ExplainRequest::from_admin(request)?;
+        let explanation = self.explanation(&question)?;
+        serde_json::to_value(explanation).map_err(|error| error.to_string())
     }
 
     fn drain_listeners(&self) {

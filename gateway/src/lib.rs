@@ -25,5 +25,9 @@ mod worker;
 
 pub use admin::{AdminRequest, AdminResponse, ExtraAdmin};
 pub use config::{AccessLogMode, Config, Limits, Workload};
+pub use explain::{
+    Candidate, ExplainRequest, ExplainedAnswer, ExplainedEndpoint, ExplainedTarget, Explanation,
+    explain_offline,
+};
 pub use gateway::{Gateway, StartError};
 pub use snapshot::Snapshot;

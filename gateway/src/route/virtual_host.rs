@@ -58,6 +58,13 @@ pub(crate) enum Difference<'v> {
     Kind,
 }
 
+impl Difference<'_> {
+    /// Whether the path is what differs.
+    pub(crate) fn is_about_path(self) -> bool {
+        self == Self::Condition(Failed::Path)
+    }
+}
+
 impl VirtualHost {
     /// Puts rules in order and indexes them.
     pub(crate) fn new<'r>(

@@ -1,1 +1,0 @@
-//! Explains which way a request would take, from the tables that serve traffic.
