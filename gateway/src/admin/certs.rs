@@ -53,16 +53,7 @@ fn parse_anchors(text: &str) -> Vec<Certificate> {
 /// One certificate.
 pub(super) fn details(certificate: &Certificate, path: &str, now: i64) -> Value {
     let validity = certificate.validity();
-    let names: Vec<_> = certificate
-        .names()
-        .iter()
-        .map(|name| match name {
-            San::Dns(name) => json!({ "dns": name }),
-            San::Ip(address) => json!({ "ip_address": address }),
-            San::Uri(uri) => json!({ "uri": uri }),
-            other => json!({ "gwanmun": other.to_string() }),
-        })
-        .collect();
+    let names: Vec<_> = certificate.names().iter().map(name).collect();
     let days = (validity.not_after - now).div_euclid(DAY).max(0);
     json!({
         "path": path,
@@ -72,6 +63,16 @@ pub(super) fn details(certificate: &Certificate, path: &str, now: i64) -> Value 
         "valid_from": timestamp(validity.not_before),
         "expiration_time": timestamp(validity.not_after),
     })
+}
+
+fn name(name: &San) -> Value {
+    let kind = match name {
+        San::Dns(_) => "dns",
+        San::Ip(_) => "ip_address",
+        San::Uri(_) => "uri",
+        San::Email(_) | _ => "gwanmun",
+    };
+    json!({ kind: name.to_string() })
 }
 
 /// Seconds since the Unix epoch as RFC 3339.

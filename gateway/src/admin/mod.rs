@@ -132,9 +132,9 @@ pub(crate) fn serve(
     subject: Arc<dyn Subject>,
 ) -> Result<Bound, BindError> {
     let clusters = Arc::clone(&subject);
-    let metrics = Metrics::new(&telemetry, Arc::new(move || clusters.clusters()));
+    let metrics = Metrics::new(telemetry, Arc::new(move || clusters.clusters()));
     let pages = Arc::new(Pages {
-        subject: Arc::clone(&subject),
+        subject,
         metrics,
         config: config.clone(),
         started: std::time::Instant::now(),

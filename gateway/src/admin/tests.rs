@@ -217,13 +217,13 @@ fn servers() -> Servers {
         ready: Mutex::new(Ok(())),
         calls: Mutex::default(),
     });
-    let telemetry = Telemetry::with_sink(&config, Box::new(std::io::sink())).unwrap();
-    let subject = Arc::clone(&fake) as Arc<dyn Subject>;
+    let telemetry = Telemetry::with_sink(&config, Box::new(io::sink())).unwrap();
+    let subject = Arc::<Fake>::clone(&fake);
     let bound = serve(&config, control.handle(), telemetry, subject).unwrap();
     Servers {
         bound,
         fake,
-        control: control,
+        control,
     }
 }
 
@@ -428,8 +428,8 @@ fn an_address_in_use_is_one_clear_error() {
         metrics: servers.bound.metrics,
         ..Config::default()
     };
-    let telemetry = Telemetry::with_sink(&config, Box::new(std::io::sink())).unwrap();
-    let subject = Arc::clone(&servers.fake) as Arc<dyn Subject>;
+    let telemetry = Telemetry::with_sink(&config, Box::new(io::sink())).unwrap();
+    let subject = Arc::<Fake>::clone(&servers.fake);
     let handle = servers.control.handle();
     let error = serve(&config, handle, telemetry, subject).unwrap_err();
     assert_eq!(error.purpose, "metrics");

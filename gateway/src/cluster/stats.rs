@@ -12,6 +12,11 @@ impl Counter {
         self.0.fetch_add(1, Relaxed);
     }
 
+    /// More.
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
     /// How many.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
@@ -35,7 +40,7 @@ pub(crate) struct Stats {
     pub(crate) cx_overflow: Counter,
     /// Certificates that could not be verified.
     pub(crate) ssl_fail_verify_error: Counter,
-    /// DNS: answers, failures, and answers that changed the endpoints.
+    /// Names that were resolved.
     pub(crate) update_success: Counter,
     /// Names that could not be resolved.
     pub(crate) update_failure: Counter,

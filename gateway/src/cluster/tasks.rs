@@ -62,7 +62,7 @@ impl Source {
     fn is_known(&self) -> bool {
         match &self.addresses {
             Addresses::Fixed(_) => true,
-            Addresses::Resolved(name) => name.addresses.borrow().is_some(),
+            Addresses::Resolved(name) => name.resolution.borrow().addresses.is_some(),
         }
     }
 
@@ -70,8 +70,9 @@ impl Source {
         match &self.addresses {
             Addresses::Fixed(address) => vec![*address],
             Addresses::Resolved(name) => name
-                .addresses
+                .resolution
                 .borrow()
+                .addresses
                 .as_deref()
                 .map(<[_]>::to_vec)
                 .unwrap_or_default(),
@@ -92,19 +93,27 @@ async fn follow(state: Weak<State>, sources: Vec<Source>, mode: DnsMode) {
         .iter()
         .filter_map(|source| match &source.addresses {
             Addresses::Fixed(_) => None,
-            Addresses::Resolved(name) => Some(name.addresses.clone()),
+            Addresses::Resolved(name) => Some(name.resolution.clone()),
         })
         .collect();
     if receivers.is_empty() {
         return;
     }
+    let mut before: Vec<_> = receivers
+        .iter()
+        .map(|receiver| receiver.borrow().clone())
+        .collect();
     loop {
         {
             let Some(state) = state.upgrade() else {
                 return;
             };
-            for receiver in &mut receivers {
-                receiver.mark_unchanged();
+            for (receiver, before) in receivers.iter_mut().zip(&mut before) {
+                let now = receiver.borrow_and_update().clone();
+                let stats = &state.stats;
+                stats.update_success.add(now.answers - before.answers);
+                stats.update_failure.add(now.failures - before.failures);
+                *before = now;
             }
             apply(&state, &sources, mode);
             if sources.iter().all(Source::is_known) {

@@ -103,7 +103,7 @@ impl Telemetry {
             counters: Counters::default(),
         })));
         self.shards.lock().push(Arc::clone(&inner));
-        self.log.add(Arc::clone(&inner) as Arc<dyn Source>);
+        self.log.add(Arc::<Inner>::clone(&inner));
         Shard {
             mode: self.mode,
             log: Arc::clone(&self.log),

@@ -225,7 +225,7 @@ pub(super) mod tests {
     impl Worker {
         fn write(&self, log: &Log, text: &str) {
             log.line(&mut self.0.lock(), |out| {
-                out.extend_from_slice(text.as_bytes())
+                out.extend_from_slice(text.as_bytes());
             });
         }
     }
@@ -234,7 +234,7 @@ pub(super) mod tests {
         let (sender, receiver) = mpsc::channel();
         let log = Log::start(Box::new(ChannelSink(sender))).unwrap();
         let worker = Arc::new(Worker::default());
-        log.add(Arc::clone(&worker) as Arc<dyn Source>);
+        log.add(Arc::<Worker>::clone(&worker));
         (log, worker, receiver)
     }
 
@@ -286,7 +286,7 @@ pub(super) mod tests {
         let (release, stuck) = mpsc::channel();
         let log = Log::start(Box::new(Stuck(stuck))).unwrap();
         let worker = Arc::new(Worker::default());
-        log.add(Arc::clone(&worker) as Arc<dyn Source>);
+        log.add(Arc::<Worker>::clone(&worker));
         let line = "x".repeat(1023) + "\n";
         let fits = QUEUE * FULL / 1024;
         for _ in 0..fits * 2 + 200 {

@@ -139,12 +139,11 @@ fn duration(ms: u64) -> String {
 
 /// An object without its null members.
 fn compact(value: Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            Value::Object(members.into_iter().filter(|(_, v)| !v.is_null()).collect())
-        }
-        other => other,
-    }
+    let Value::Object(mut members) = value else {
+        return value;
+    };
+    members.retain(|_, member| !member.is_null());
+    Value::Object(members)
 }
 
 #[cfg(test)]

@@ -35,10 +35,21 @@ pub(super) struct Dns {
     names: Mutex<HashMap<Arc<str>, Weak<Name>>>,
 }
 
+/// What is known about a name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Resolution {
+    /// The addresses; nothing until the first answer or failure.
+    pub(super) addresses: Option<Arc<[IpAddr]>>,
+    /// Answers so far.
+    pub(super) answers: u64,
+    /// Questions without an answer so far.
+    pub(super) failures: u64,
+}
+
 /// A name that is being resolved as long as somebody holds this.
 pub(super) struct Name {
-    /// The addresses; nothing until the first answer or failure.
-    pub(super) addresses: watch::Receiver<Option<Arc<[IpAddr]>>>,
+    /// What is known, told again after each question.
+    pub(super) resolution: watch::Receiver<Resolution>,
     task: tokio::task::AbortHandle,
 }
 
@@ -85,7 +96,7 @@ impl Dns {
         if let Some(known) = names.get(name).and_then(Weak::upgrade) {
             return known;
         }
-        let (sender, receiver) = watch::channel(None);
+        let (sender, receiver) = watch::channel(Resolution::default());
         let text: Arc<str> = name.into();
         let task = self
             .control
@@ -96,7 +107,7 @@ impl Dns {
             ))
             .abort_handle();
         let started = Arc::new(Name {
-            addresses: receiver,
+            resolution: receiver,
             task,
         });
         names.insert(text, Arc::downgrade(&started));
@@ -125,24 +136,27 @@ fn system() -> (ResolverConfig, ResolverOpts) {
 async fn keep_resolving(
     resolver: TokioResolver,
     name: Arc<str>,
-    sender: watch::Sender<Option<Arc<[IpAddr]>>>,
+    sender: watch::Sender<Resolution>,
 ) {
     let mut refresh = Refresh::default();
     loop {
         let answer = lookup(&resolver, &name).await;
-        if let Answer::Failed(reason) = &answer {
+        let failed = if let Answer::Failed(reason) = &answer {
             tracing::warn!(name = %name, reason, "cannot resolve, the last answer stays in use");
-        }
+            true
+        } else {
+            false
+        };
         let next = refresh.next(answer);
-        if let Some(addresses) = next.addresses {
-            sender.send_if_modified(|current| {
-                let changed = current.as_deref() != Some(addresses.as_slice());
-                if changed {
-                    *current = Some(addresses.into());
-                }
-                changed
-            });
-        }
+        sender.send_modify(|now| {
+            now.failures += u64::from(failed);
+            now.answers += u64::from(!failed);
+            if let Some(addresses) = next.addresses
+                && now.addresses.as_deref() != Some(addresses.as_slice())
+            {
+                now.addresses = Some(addresses.into());
+            }
+        });
         tokio::time::sleep(next.wait).await;
     }
 }

@@ -100,11 +100,11 @@ impl Sum {
 
 impl Clusters {
     pub(super) fn new(
-        telemetry: &Arc<Telemetry>,
+        telemetry: Arc<Telemetry>,
         clusters: ClusterSource,
     ) -> prometheus::Result<Self> {
         Ok(Self {
-            telemetry: Arc::clone(telemetry),
+            telemetry,
             clusters,
             desc: desc("envoy_cluster_upstream_rq_total", "Tries sent.")?,
         })
@@ -216,7 +216,7 @@ fn gauge_values(cluster: &Cluster) -> [u64; 5] {
     ]
 }
 
-const CONNECTIONS: [(&str, &str); 10] = [
+const CONNECTIONS: [(&str, &str); 11] = [
     ("envoy_cluster_upstream_cx_total", "Connections opened."),
     (
         "envoy_cluster_upstream_cx_http1_total",
@@ -242,6 +242,7 @@ const CONNECTIONS: [(&str, &str); 10] = [
         "envoy_cluster_ssl_fail_verify_error",
         "Certificates that could not be verified.",
     ),
+    ("envoy_cluster_update_success", "Names that were resolved."),
     (
         "envoy_cluster_update_failure",
         "Names that could not be resolved.",
@@ -256,7 +257,7 @@ const CONNECTIONS: [(&str, &str); 10] = [
     ),
 ];
 
-fn connection_counters(cluster: &Cluster) -> [u64; 10] {
+fn connection_counters(cluster: &Cluster) -> [u64; 11] {
     let stats = &cluster.state.stats;
     let (_, ejections, overflow) = cluster.state.ejections();
     [
@@ -267,6 +268,7 @@ fn connection_counters(cluster: &Cluster) -> [u64; 10] {
         stats.cx_connect_timeout.get(),
         stats.cx_overflow.get(),
         stats.ssl_fail_verify_error.get(),
+        stats.update_success.get(),
         stats.update_failure.get(),
         ejections,
         overflow,
@@ -348,14 +350,24 @@ const HTTP: [(&str, &str); 8] = [
 ];
 
 impl Listeners {
-    pub(super) fn new(telemetry: &Arc<Telemetry>) -> prometheus::Result<Self> {
+    pub(super) fn new(telemetry: Arc<Telemetry>) -> prometheus::Result<Self> {
         Ok(Self {
-            telemetry: Arc::clone(telemetry),
+            telemetry,
             desc: desc(
                 "envoy_listener_downstream_cx_total",
                 "Connections accepted.",
             )?,
         })
+    }
+
+    /// Forgets what was counted about listeners that are gone.
+    fn forget_others(&self, listeners: &[Arc<ListenerStats>]) {
+        let shards = self.telemetry.shards.lock().clone();
+        for shard in shards {
+            shard.with_counters(|counters| {
+                counters.retain_listeners(|id| listeners.iter().any(|one| one.id == id));
+            });
+        }
     }
 
     fn shards_of(&self, listener: &ListenerStats) -> Vec<Arc<ListenerCounters>> {
@@ -398,6 +410,8 @@ impl Collector for Listeners {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        let listeners = self.telemetry.listeners();
+        self.forget_others(&listeners);
         let mut active = Family::gauge("envoy_listener_downstream_cx_active", "Open connections.");
         let mut counters = LISTENER.map(|(name, help)| Family::counter(name, help));
         let mut http = HTTP.map(|(name, help)| Family::counter(name, help));
@@ -405,7 +419,7 @@ impl Collector for Listeners {
             "envoy_http_downstream_rq",
             "Requests by the class of their answer's status.",
         );
-        for listener in self.telemetry.listeners() {
+        for listener in listeners {
             let labels = vec![label("listener_address", &listener.address)];
             active.value(labels.clone(), listener.active());
             for (family, value) in counters.iter_mut().zip([

@@ -15,9 +15,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(telemetry: &Arc<Telemetry>) -> prometheus::Result<Self> {
+    pub(super) fn new(telemetry: Arc<Telemetry>) -> prometheus::Result<Self> {
         Ok(Self {
-            telemetry: Arc::clone(telemetry),
+            telemetry,
             desc: desc("gwanmun_config_epoch", "Epoch of the snapshot in service.")?,
         })
     }

@@ -31,9 +31,9 @@ struct Sum {
 }
 
 impl Requests {
-    pub(super) fn new(telemetry: &Arc<Telemetry>) -> prometheus::Result<Self> {
+    pub(super) fn new(telemetry: Arc<Telemetry>) -> prometheus::Result<Self> {
         Ok(Self {
-            telemetry: Arc::clone(telemetry),
+            telemetry,
             desc: desc("istio_requests_total", "Requests that ended.")?,
         })
     }

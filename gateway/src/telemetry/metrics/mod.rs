@@ -20,7 +20,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Metrics of `telemetry` and of the clusters that `clusters` gives.
-    pub(crate) fn new(telemetry: &Arc<Telemetry>, clusters: ClusterSource) -> Self {
+    pub(crate) fn new(telemetry: Arc<Telemetry>, clusters: ClusterSource) -> Self {
         let registry = Registry::new();
         if let Err(error) = register(&registry, telemetry, clusters) {
             tracing::error!(%error, "some metrics cannot be collected");
@@ -44,12 +44,12 @@ impl Metrics {
 /// Fails when two collectors describe the same metric, which tests would find.
 fn register(
     registry: &Registry,
-    telemetry: &Arc<Telemetry>,
+    telemetry: Arc<Telemetry>,
     clusters: ClusterSource,
 ) -> prometheus::Result<()> {
-    registry.register(Box::new(gwanmun::Process::new(telemetry)?))?;
-    registry.register(Box::new(istio::Requests::new(telemetry)?))?;
-    registry.register(Box::new(envoy::Listeners::new(telemetry)?))?;
+    registry.register(Box::new(gwanmun::Process::new(Arc::clone(&telemetry))?))?;
+    registry.register(Box::new(istio::Requests::new(Arc::clone(&telemetry))?))?;
+    registry.register(Box::new(envoy::Listeners::new(Arc::clone(&telemetry))?))?;
     registry.register(Box::new(envoy::Clusters::new(telemetry, clusters)?))
 }
 

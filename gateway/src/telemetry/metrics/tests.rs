@@ -54,7 +54,10 @@ fn metrics(telemetry: &Arc<Telemetry>, cluster: Arc<Cluster>) -> Metrics {
             .into_iter()
             .collect(),
     );
-    Metrics::new(telemetry, Arc::new(move || Arc::clone(&clusters)))
+    Metrics::new(
+        Arc::clone(telemetry),
+        Arc::new(move || Arc::clone(&clusters)),
+    )
 }
 
 fn value(text: &str, starts: &str, contains: &[&str]) -> Option<String> {
@@ -64,8 +67,8 @@ fn value(text: &str, starts: &str, contains: &[&str]) -> Option<String> {
         .map(str::to_owned)
 }
 
-#[test]
-fn requests_appear_with_istios_full_label_set_summed_over_workers() {
+/// Two workers that each saw a served, a failed and an unrouted request.
+fn after_some_requests() -> String {
     let telemetry = telemetry();
     let cluster = Arc::new(cluster());
     let endpoint = endpoint();
@@ -107,7 +110,12 @@ fn requests_appear_with_istios_full_label_set_summed_over_workers() {
         });
     }
     listener.opened();
-    let text = metrics(&telemetry, Arc::clone(&cluster)).text();
+    metrics(&telemetry, Arc::clone(&cluster)).text()
+}
+
+#[test]
+fn requests_appear_with_istios_full_label_set_summed_over_workers() {
+    let text = after_some_requests();
     let labels = "{reporter=\"source\",source_workload=\"istio-ingressgateway\",\
         source_workload_namespace=\"istio-system\",source_principal=\"unknown\",\
         source_app=\"ingress\",source_version=\"v7\",source_cluster=\"Kubernetes\",\
@@ -120,27 +128,29 @@ fn requests_appear_with_istios_full_label_set_summed_over_workers() {
         destination_cluster=\"unknown\",destination_canonical_service=\"reviews\",\
         destination_canonical_revision=\"v1\",request_protocol=\"http\",response_code=\"200\",\
         grpc_response_status=\"\",response_flags=\"-\",connection_security_policy=\"unknown\"";
-    assert!(
-        text.contains(&format!("istio_requests_total{labels}}} 2\n")),
-        "{text}"
-    );
+    let line = format!("istio_requests_total{labels}}} 2\n");
+    assert!(text.contains(&line), "{text}");
+}
+
+#[test]
+fn histograms_have_envoys_buckets() {
+    let text = after_some_requests();
     let of = |name: &str| format!("istio_request_duration_milliseconds_{name}");
     let reviews = ["reviews-v1"];
     assert_eq!(value(&text, &of("count"), &reviews).as_deref(), Some("2"));
     assert_eq!(value(&text, &of("sum"), &reviews).as_deref(), Some("5"));
-    let bucket = |le: &str| {
-        value(
-            &text,
-            &of("bucket"),
-            &["reviews-v1", &format!("le=\"{le}\"")],
-        )
-    };
-    assert_eq!(bucket("1").as_deref(), Some("0"));
-    assert_eq!(bucket("5").as_deref(), Some("2"));
-    assert_eq!(bucket("3600000").as_deref(), Some("2"));
-    assert_eq!(bucket("+Inf").as_deref(), Some("2"));
+    for (le, expected) in [("1", "0"), ("5", "2"), ("3600000", "2"), ("+Inf", "2")] {
+        let le = format!("le=\"{le}\"");
+        let found = value(&text, &of("bucket"), &["reviews-v1", &le]);
+        assert_eq!(found.as_deref(), Some(expected), "{le}");
+    }
     let bytes = value(&text, "istio_response_bytes_sum", &reviews);
     assert_eq!(bytes.as_deref(), Some("1400"));
+}
+
+#[test]
+fn events_appear_under_envoys_names() {
+    let text = after_some_requests();
     for (starts, contains, expected) in [
         (
             "istio_requests_total",
