@@ -215,3 +215,6 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

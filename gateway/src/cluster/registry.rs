@@ -267,3 +267,6 @@ fn secret<'a>(resources: &'a Resources, key: &SecretKey) -> Option<&'a Secret> {
         | Resource::Endpoints(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
