@@ -1,10 +1,13 @@
 //! What translation decides: resources, statuses and findings.
 
-use crate::Finding;
+use crate::{Finding, istio::mesh::Mesh};
 use gwanmun_api::ObjectKey;
 use gwanmun_ir::{Key, Resource};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 /// What [`translate_all`](crate::translate_all) decides.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -23,6 +26,8 @@ pub(crate) struct Sink {
     resources: BTreeMap<Key, Resource>,
     statuses: BTreeMap<ObjectKey, Status>,
     findings: BTreeSet<Finding>,
+    /// The mesh configuration, once it was read.
+    pub(crate) mesh: Option<Rc<Mesh>>,
 }
 
 impl Sink {
@@ -51,14 +56,9 @@ impl Sink {
         self.findings.insert(finding);
     }
 
-    /// The findings about an object so far.
-    pub(crate) fn findings_about<'a>(
-        &'a self,
-        object: &'a ObjectKey,
-    ) -> impl Iterator<Item = &'a Finding> {
-        self.findings
-            .iter()
-            .filter(move |finding| finding.object == *object)
+    /// The findings so far.
+    pub(crate) fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter()
     }
 
     /// Everything written so far.

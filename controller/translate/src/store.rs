@@ -22,6 +22,8 @@ enum Index {
     EntryHost(String),
     /// Pods by namespace and address.
     PodAddress(String, String),
+    /// DestinationRules by namespace and host, as it is written.
+    RuleHost(String, String),
     /// EndpointSlices by namespace and name of their Service.
     Slices(String, String),
 }
@@ -186,6 +188,18 @@ impl Store {
         self.indexed(&Index::EntryHost(host.to_ascii_lowercase()))
     }
 
+    /// The DestinationRules of a namespace whose host is written so, in key order.
+    pub fn destination_rules<'a>(
+        &'a self,
+        namespace: &str,
+        host: &str,
+    ) -> impl Iterator<Item = Ref<'a, istio::DestinationRule>> + use<'a> {
+        self.indexed(&Index::RuleHost(
+            namespace.to_owned(),
+            host.to_ascii_lowercase(),
+        ))
+    }
+
     /// The Pod of a namespace that has this address.
     pub fn pod_at(&self, namespace: &str, address: &str) -> Option<Ref<'_, core::Pod>> {
         self.indexed(&Index::PodAddress(namespace.to_owned(), address.to_owned()))
@@ -213,6 +227,12 @@ fn index_keys(object: &Object) -> Vec<Index> {
         let hosts = entry.spec.iter().flat_map(|spec| &spec.hosts);
         return hosts
             .map(|host| Index::EntryHost(host.to_ascii_lowercase()))
+            .collect();
+    }
+    if let Some(rule) = object.typed::<istio::DestinationRule>() {
+        let hosts = rule.spec.iter().map(|spec| spec.host.to_ascii_lowercase());
+        return hosts
+            .map(|host| Index::RuleHost(namespace.clone(), host))
             .collect();
     }
     if let Some(pod) = object.typed::<core::Pod>() {

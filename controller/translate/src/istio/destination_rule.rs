@@ -13,10 +13,11 @@ use super::{
 use crate::{
     Code, Options, Ref, Store,
     backend::{ClusterPolicy, PolicyQuery},
+    names,
     output::Sink,
 };
 use gwanmun_api::{
-    Kind,
+    Kind, core,
     istio::{
         ClientTlsSettings, ConnectionPoolSettings, DestinationRule, DestinationRuleSpec,
         LoadBalancerSettings, OutlierDetection, ServiceEntry, Subset, TrafficPolicy,
@@ -152,47 +153,57 @@ fn of_namespace<'a>(
     visible: impl Fn(Option<Scope>) -> bool,
 ) -> Vec<Rule<'a>> {
     let default = world.mesh.destination_rule_export_to();
-    let wanted = query.host.parse::<Hostname>().ok();
     let store: &'a Store = world.store;
-    let all = store.all::<DestinationRule>();
-    let mut found: Vec<(Hostname, Rule<'a>)> = all
-        .filter(|object| object.namespace() == namespace)
-        .filter_map(|object| {
-            let spec = object.content.spec.as_ref()?;
-            let scope =
-                visibility::scope(&spec.export_to, default, namespace, query.client_namespace);
-            let own = world
-                .qualified(&spec.host, namespace)
-                .parse::<Hostname>()
-                .ok()?;
-            let covers = wanted.as_ref().is_some_and(|wanted| own.covers(wanted));
-            let selected = spec
-                .workload_selector
-                .as_ref()
-                .is_none_or(|selector| world.selects(&selector.match_labels));
-            (covers && selected && visible(scope)).then_some((own, Rule { object, spec }))
-        })
-        .collect();
-    found.sort_by(|(host_a, a), (host_b, b)| {
-        let key = |rule: &Rule<'a>| {
-            let meta = &rule.object.object.meta;
-            (
-                rule.spec.workload_selector.is_none(),
-                meta.created.unwrap_or(i64::MAX),
-                rule.object.object.order,
-                meta.name.clone(),
-            )
-        };
-        host_a
-            .cmp_specificity(host_b)
-            .then_with(|| key(a).cmp(&key(b)))
-    });
-    let best = found.first().map(|(host, _)| host.clone());
+    for hosts in spellings(query.host, namespace, &world.options.cluster_domain) {
+        let all = hosts
+            .iter()
+            .flat_map(|host| store.destination_rules(namespace, host));
+        let mut found: Vec<Rule<'a>> = all
+            .filter_map(|object| {
+                let spec = object.content.spec.as_ref()?;
+                let scope =
+                    visibility::scope(&spec.export_to, default, namespace, query.client_namespace);
+                let selected = spec
+                    .workload_selector
+                    .as_ref()
+                    .is_none_or(|selector| world.selects(&selector.match_labels));
+                (selected && visible(scope)).then_some(Rule { object, spec })
+            })
+            .collect();
+        if !found.is_empty() {
+            found.sort_by_key(|rule| {
+                let meta = &rule.object.object.meta;
+                (
+                    rule.spec.workload_selector.is_none(),
+                    meta.created.unwrap_or(i64::MAX),
+                    rule.object.object.order,
+                    meta.name.clone(),
+                )
+            });
+            return found;
+        }
+    }
+    Vec::new()
+}
+
+/// The ways in which a rule of a namespace may write a host that covers `host`, most specific
+/// first: the host itself, in short for a Service of that namespace, and the wildcards above it.
+fn spellings(host: &str, namespace: &str, cluster_domain: &str) -> Vec<Vec<String>> {
+    let host = host.to_ascii_lowercase();
+    let mut own = vec![host.clone()];
+    if let Some((name, owner)) = names::parse_service_host(&host, cluster_domain)
+        && owner == namespace
+    {
+        own.push(name.to_owned());
+    }
+    let mut found = vec![own];
+    let mut rest = host.strip_prefix("*.").unwrap_or(&host);
+    while let Some((_, parent)) = rest.split_once('.') {
+        found.push(vec![format!("*.{parent}")]);
+        rest = parent;
+    }
+    found.push(vec!["*".to_owned()]);
     found
-        .into_iter()
-        .filter(|(host, _)| Some(host) == best.as_ref())
-        .map(|(_, rule)| rule)
-        .collect()
 }
 
 /// Says what of every DestinationRule has no effect or is wrong, used or not.
@@ -242,22 +253,53 @@ pub(super) fn review(world: &World<'_>, sink: &mut Sink) {
 
 /// Whether any Service or ServiceEntry has a host that `host`, possibly a wildcard, covers.
 fn is_known(world: &World<'_>, host: &str) -> bool {
+    let domain = &world.options.cluster_domain;
+    let service = names::parse_service_host(host, domain)
+        .and_then(|(name, namespace)| world.store.get::<core::Service>(namespace, name));
+    if service.is_some() || world.store.service_entries(host).next().is_some() {
+        return true;
+    }
     let Ok(wanted) = host.parse::<Hostname>() else {
         return false;
     };
+    // Only a wildcard, or a host under a ServiceEntry's, needs a look at all of them.
     let covers = |own: &str| {
         own.parse::<Hostname>()
             .is_ok_and(|own| wanted.intersects(&own))
     };
     let mut services = world.store.of_kind(Kind::Service);
-    let service = services.any(|service| {
-        let meta = &service.meta;
-        covers(&world.qualified(&meta.name, &meta.namespace))
-    });
+    let is_service = wanted.is_wildcard()
+        && services.any(|service| {
+            let meta = &service.meta;
+            covers(&world.qualified(&meta.name, &meta.namespace))
+        });
     let mut entries = world.store.all::<ServiceEntry>();
-    service
+    is_service
         || entries.any(|entry| {
             let spec = entry.content.spec.as_ref();
             spec.is_some_and(|spec| spec.hosts.iter().any(|own| covers(own)))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_covered_by_its_own_spellings_and_by_wildcards_above_it() {
+        let found = spellings("web.shop.svc.cluster.local", "shop", "cluster.local");
+        let found: Vec<&str> = found.iter().flatten().map(String::as_str).collect();
+        let expected = [
+            "web.shop.svc.cluster.local",
+            "web",
+            "*.shop.svc.cluster.local",
+            "*.svc.cluster.local",
+            "*.cluster.local",
+            "*.local",
+            "*",
+        ];
+        assert_eq!(found, expected);
+        let found = spellings("*.example.com", "shop", "cluster.local");
+        assert_eq!(found.concat(), ["*.example.com", "*.com", "*"]);
+    }
 }

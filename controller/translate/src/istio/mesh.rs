@@ -6,18 +6,28 @@ use gwanmun_api::{
     istio::{self, H2UpgradePolicy, HttpRetry, MeshConfig, MeshProxyConfig, TlsProtocol},
 };
 use gwanmun_ir::{PathNormalization, ServerHeader};
+use std::rc::Rc;
 
 /// The mesh configuration in force.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Mesh {
+pub(crate) struct Mesh {
     config: MeshConfig,
     root_namespace: String,
 }
 
 impl Mesh {
     /// Reads key `mesh` of the ConfigMap `istio` in the root namespace. One that cannot be read
-    /// counts as absent, and is reported.
-    pub(super) fn read(store: &Store, options: &Options, sink: &mut Sink) -> Self {
+    /// counts as absent, and is reported. It is read once for each `sink`.
+    pub(super) fn read(store: &Store, options: &Options, sink: &mut Sink) -> Rc<Self> {
+        if let Some(mesh) = &sink.mesh {
+            return Rc::clone(mesh);
+        }
+        let mesh = Rc::new(Self::parse(store, options, sink));
+        sink.mesh = Some(Rc::clone(&mesh));
+        mesh
+    }
+
+    fn parse(store: &Store, options: &Options, sink: &mut Sink) -> Self {
         let found = store.get::<ConfigMap>(&options.root_namespace, "istio");
         let config = found.and_then(|map| {
             let text = map.data.get("mesh")?;

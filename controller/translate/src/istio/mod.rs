@@ -10,7 +10,7 @@ pub(crate) mod destination_rule;
 mod gateway;
 mod headers;
 mod matches;
-mod mesh;
+pub(crate) mod mesh;
 mod others;
 mod policy;
 mod ports;

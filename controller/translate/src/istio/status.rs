@@ -5,7 +5,8 @@ use crate::{
     Severity,
     output::{Condition, ConditionStatus, Sink},
 };
-use gwanmun_api::Kind;
+use gwanmun_api::{Kind, ObjectKey};
+use std::collections::BTreeMap;
 
 /// The kinds whose objects get a status.
 const KINDS: [Kind; 9] = [
@@ -22,6 +23,17 @@ const KINDS: [Kind; 9] = [
 
 /// Writes the status of every Istio object that concerns this gateway.
 pub(super) fn write(world: &World<'_>, tables: &Tables<'_>, sink: &mut Sink) {
+    let mut told: BTreeMap<ObjectKey, (bool, Vec<String>)> = BTreeMap::new();
+    for finding in sink.findings() {
+        if finding.severity == Severity::Info || !KINDS.contains(&finding.object.kind) {
+            continue;
+        }
+        let (failed, messages) = told.entry(finding.object.clone()).or_default();
+        *failed |= finding.severity == Severity::Error;
+        let separator = if finding.field.is_empty() { "" } else { " " };
+        let (code, field, message) = (finding.code, &finding.field, &finding.message);
+        messages.push(format!("{code}{separator}{field}: {message}"));
+    }
     for kind in KINDS {
         for object in world.store.of_kind(kind) {
             let meta = &object.meta;
@@ -30,19 +42,7 @@ pub(super) fn write(world: &World<'_>, tables: &Tables<'_>, sink: &mut Sink) {
                 continue;
             }
             let key = object.key();
-            let mut failed = false;
-            let mut messages = Vec::new();
-            for finding in sink.findings_about(&key) {
-                if finding.severity == Severity::Info {
-                    continue;
-                }
-                failed |= finding.severity == Severity::Error;
-                let separator = if finding.field.is_empty() { "" } else { " " };
-                messages.push(format!(
-                    "{}{separator}{}: {}",
-                    finding.code, finding.field, finding.message
-                ));
-            }
+            let (failed, messages) = told.remove(&key).unwrap_or_default();
             let (status, reason) = if failed {
                 (ConditionStatus::False, "Degraded")
             } else {

@@ -296,6 +296,9 @@ impl Attached<'_> {
     }
 }
 
+/// Routes, and the hosts they were given to.
+type Given = (Vec<Draft>, Vec<Hostname>);
+
 /// The routes of one table while they are collected.
 struct Rows<'w, 'a, 't> {
     world: &'w World<'a>,
@@ -305,7 +308,7 @@ struct Rows<'w, 'a, 't> {
     redirected: BTreeSet<Hostname>,
     keys: BTreeSet<RouteKey>,
     /// What each VirtualService (by place among the candidates) has already given to which hosts.
-    given: BTreeMap<usize, Vec<(Vec<Draft>, Vec<Hostname>)>>,
+    given: BTreeMap<usize, Vec<Given>>,
 }
 
 impl<'w, 'a, 't> Rows<'w, 'a, 't> {
