@@ -65,9 +65,10 @@ impl SocketSet {
         config: &Config,
         resources: &BTreeMap<Key, Arc<Resource>>,
     ) -> Prepared {
+        // Listeners are the first kind of key: the rest is not looked at.
         let wanted: BTreeMap<&ListenerKey, &Listener> = resources
             .values()
-            .filter_map(|resource| match &**resource {
+            .map_while(|resource| match &**resource {
                 Resource::Listener(listener) => Some((&listener.key, listener)),
                 Resource::Chain(_)
                 | Resource::Route(_)

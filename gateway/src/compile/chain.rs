@@ -3,7 +3,7 @@
 use super::CompiledRoute;
 use crate::{
     listener::ChainTable,
-    route::{HostMap, VirtualHost},
+    route::{HostMap, Replaced, VirtualHost},
 };
 use gwanmun_ir::{AppProtocol, FilterChain, Hostname, RouteKey, SecretKey, Security};
 use rustls::ServerConfig;
@@ -14,6 +14,14 @@ use std::{
 
 /// The routes of one virtual host, by key.
 type HostRoutes = BTreeMap<RouteKey, Arc<CompiledRoute>>;
+
+/// What happened to a virtual host.
+pub(super) enum HostChange {
+    /// Rules came, went or moved.
+    Rebuild,
+    /// Rules do something else with the same requests.
+    Replace(Replaced),
+}
 
 /// One filter chain, perhaps not configured (yet), and the routes that name it.
 #[derive(Default)]
@@ -46,13 +54,13 @@ impl ChainState {
     }
 
     /// Whether the state of its TLS is another than when this was asked last.
-    pub(super) fn is_news(&mut self, config: &Option<Arc<ServerConfig>>) -> bool {
+    pub(super) fn is_news(&mut self, usable: bool) -> bool {
         let Some(ir) = &self.ir else { return false };
-        let now = (Arc::clone(ir), config.is_some());
+        let now = (Arc::clone(ir), usable);
         let news = self
             .said
             .as_ref()
-            .is_none_or(|(said, usable)| !Arc::ptr_eq(said, ir) || *usable != now.1);
+            .is_none_or(|(said, before)| !Arc::ptr_eq(said, ir) || *before != usable);
         self.said = Some(now);
         news
     }
@@ -84,9 +92,30 @@ impl ChainState {
         }
     }
 
-    /// Rebuilds one virtual host from its routes.
-    pub(super) fn build_host(&mut self, host: Option<&Hostname>) {
+    /// Puts newer versions of routes in the place of the older ones.
+    pub(super) fn replace(
+        &mut self,
+        old: &CompiledRoute,
+        new: &Arc<CompiledRoute>,
+        touched: &mut dyn FnMut(Option<Hostname>),
+    ) {
+        for host in hosts_of(old) {
+            let routes = self.routes.entry(host.clone()).or_default();
+            routes.insert(new.key.clone(), Arc::clone(new));
+            touched(host);
+        }
+    }
+
+    /// Brings one virtual host up to date with its routes.
+    pub(super) fn build_host(&mut self, host: Option<&Hostname>, change: &HostChange) {
         let key = host.cloned();
+        if let HostChange::Replace(replaced) = change {
+            if let Some(old) = self.hosts.named(host) {
+                let new = Arc::new(old.replacing(replaced));
+                Arc::make_mut(&mut self.hosts).insert(host, new);
+            }
+            return;
+        }
         let hosts = Arc::make_mut(&mut self.hosts);
         match self.routes.get(&key) {
             Some(routes) if !routes.is_empty() => {
@@ -101,14 +130,20 @@ impl ChainState {
     }
 
     /// Rebuilds the table from the virtual hosts.
-    pub(super) fn build(&mut self, ir: &Arc<FilterChain>, tls: Option<Arc<ServerConfig>>) {
+    pub(super) fn build(
+        &mut self,
+        ir: &Arc<FilterChain>,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Arc<ChainTable> {
         let AppProtocol::Http(http) = &ir.protocol;
-        self.table = Some(Arc::new(ChainTable {
+        let table = Arc::new(ChainTable {
             chain: Arc::clone(ir),
             http: http.clone(),
             tls,
             hosts: Arc::clone(&self.hosts),
-        }));
+        });
+        self.table = Some(Arc::clone(&table));
+        table
     }
 }
 

@@ -8,12 +8,15 @@ mod chain;
 mod route;
 mod tls;
 
-pub(crate) use route::{
-    CompiledAction, CompiledRetry, CompiledRoute, CompiledTarget, Destination, Targets,
-};
+pub(crate) use route::{CompiledAction, CompiledRoute, CompiledTarget, Destination, Targets};
 
-use crate::{cluster::Clusters, listener::ListenerTable, snapshot::FastMap};
-use chain::ChainState;
+use crate::{
+    cluster::Clusters,
+    listener::{ChainTable, ListenerTable},
+    route::Replaced,
+    snapshot::FastMap,
+};
+use chain::{ChainState, HostChange};
 use gwanmun_ir::{
     ChainKey, ClusterKey, Delta, FilterChain, Hostname, Key, ListenerKey, Rejection, Resource,
     Route, RouteKey, Secret, SecretKey, Security, Severity, SourceRef,
@@ -43,9 +46,52 @@ pub(crate) struct Compiler {
 /// What has to be rebuilt.
 #[derive(Default)]
 struct Dirty {
-    hosts: BTreeSet<(ChainKey, Option<Hostname>)>,
+    hosts: BTreeMap<(ChainKey, Option<Hostname>), HostChange>,
     chains: BTreeSet<ChainKey>,
-    listeners: BTreeSet<ListenerKey>,
+    listeners: BTreeMap<ListenerKey, ListenerChange>,
+}
+
+/// What happened to a listener.
+enum ListenerChange {
+    /// Chains came, went or changed.
+    Rebuild,
+    /// Routes of these chains changed; older tables first.
+    Replace(Vec<(Arc<ChainTable>, Arc<ChainTable>)>),
+}
+
+impl Dirty {
+    fn rebuild_host(&mut self, chain: &ChainKey, host: Option<Hostname>) {
+        self.hosts
+            .insert((chain.clone(), host), HostChange::Rebuild);
+    }
+
+    fn replace_in_host(
+        &mut self,
+        host: Option<Hostname>,
+        old: &Arc<CompiledRoute>,
+        new: &Arc<CompiledRoute>,
+    ) {
+        let key = (old.ir.chain.clone(), host);
+        let change = self.hosts.entry(key);
+        match change.or_insert_with(|| HostChange::Replace(Replaced::default())) {
+            HostChange::Rebuild => {}
+            HostChange::Replace(replaced) => {
+                replaced.insert(Arc::as_ptr(old), Arc::clone(new));
+            }
+        }
+    }
+
+    fn rebuild_listener(&mut self, key: ListenerKey) {
+        self.listeners.insert(key, ListenerChange::Rebuild);
+    }
+
+    fn replace_in_listener(&mut self, old: Arc<ChainTable>, new: Arc<ChainTable>) {
+        let change = self.listeners.entry(new.chain.listener.clone());
+        match change.or_insert_with(|| ListenerChange::Replace(Vec::new())) {
+            ListenerChange::Rebuild => {}
+            ListenerChange::Replace(replaced) => replaced.push((old, new)),
+        }
+    }
 }
 
 impl Compiler {
@@ -101,15 +147,13 @@ impl Compiler {
         self.compile_secrets(changed, &mut dirty, &mut rejected);
         for key in changed {
             match key {
-                Key::Listener(key) => {
-                    dirty.listeners.insert(key.clone());
-                }
+                Key::Listener(key) => dirty.rebuild_listener(key.clone()),
                 Key::Chain(key) => self.take_chain(key, &mut dirty),
                 Key::Route(key) => self.take_route(key, clusters, &mut dirty, &mut rejected),
                 Key::Cluster(_) | Key::Endpoints(_) | Key::Secret(_) => {}
             }
         }
-        self.relink(relinked, clusters, &mut dirty);
+        self.relink(relinked, changed, clusters, &mut dirty);
         self.build(dirty, &mut rejected);
         rejected
     }
@@ -155,12 +199,12 @@ impl Compiler {
             if let Some(chains) = self.chains_of.get_mut(&old.listener) {
                 chains.remove(key);
             }
-            dirty.listeners.insert(old.listener.clone());
+            dirty.rebuild_listener(old.listener.clone());
         }
         if let Some(new) = &new {
             let chains = self.chains_of.entry(new.listener.clone()).or_default();
             chains.insert(key.clone());
-            dirty.listeners.insert(new.listener.clone());
+            dirty.rebuild_listener(new.listener.clone());
         }
         state.ir = new;
         dirty.chains.insert(key.clone());
@@ -186,11 +230,30 @@ impl Compiler {
         self.replace_route(key, new, dirty);
     }
 
-    fn relink(&mut self, relinked: &[ClusterKey], clusters: &Clusters, dirty: &mut Dirty) {
+    fn relink(
+        &mut self,
+        relinked: &[ClusterKey],
+        changed: &[Key],
+        clusters: &Clusters,
+        dirty: &mut Dirty,
+    ) {
+        // Routes that changed themselves are linked already.
+        let linked: BTreeSet<&RouteKey> = changed
+            .iter()
+            .filter_map(|key| match key {
+                Key::Route(key) => Some(key),
+                Key::Listener(_)
+                | Key::Chain(_)
+                | Key::Cluster(_)
+                | Key::Endpoints(_)
+                | Key::Secret(_) => None,
+            })
+            .collect();
         let users: BTreeSet<RouteKey> = relinked
             .iter()
             .filter_map(|cluster| self.users.get(cluster))
             .flatten()
+            .filter(|key| !linked.contains(key))
             .cloned()
             .collect();
         for key in users {
@@ -207,7 +270,8 @@ impl Compiler {
         new: Option<Arc<CompiledRoute>>,
         dirty: &mut Dirty,
     ) {
-        if let Some(old) = self.routes.remove(key) {
+        let old = self.routes.remove(key);
+        if let Some(old) = &old {
             for cluster in CompiledRoute::cluster_keys(&old.ir) {
                 if let Some(users) = self.users.get_mut(cluster) {
                     users.remove(key);
@@ -216,78 +280,85 @@ impl Compiler {
                     }
                 }
             }
-            if let Some(chain) = self.chains.get_mut(&old.ir.chain) {
-                chain.remove(&old, &mut |host| {
-                    dirty.hosts.insert((old.ir.chain.clone(), host));
-                });
+        }
+        for new in &new {
+            for cluster in CompiledRoute::cluster_keys(&new.ir) {
+                let users = self.users.entry(cluster.clone()).or_default();
+                users.insert(key.clone());
             }
         }
-        let Some(new) = new else { return };
-        for cluster in CompiledRoute::cluster_keys(&new.ir) {
-            let users = self.users.entry(cluster.clone()).or_default();
-            users.insert(key.clone());
+        match (&old, &new) {
+            (Some(old), Some(new)) if new.stands_like(old) => {
+                let chain = self.chains.entry(new.ir.chain.clone()).or_default();
+                chain.replace(old, new, &mut |host| dirty.replace_in_host(host, old, new));
+            }
+            (old, new) => {
+                if let Some(old) = old {
+                    let chain = self.chains.entry(old.ir.chain.clone()).or_default();
+                    chain.remove(old, &mut |host| dirty.rebuild_host(&old.ir.chain, host));
+                }
+                if let Some(new) = new {
+                    let chain = self.chains.entry(new.ir.chain.clone()).or_default();
+                    chain.insert(new, &mut |host| dirty.rebuild_host(&new.ir.chain, host));
+                }
+            }
         }
-        let chain = self.chains.entry(new.ir.chain.clone()).or_default();
-        chain.insert(&new, &mut |host| {
-            dirty.hosts.insert((new.ir.chain.clone(), host));
-        });
-        self.routes.insert(key.clone(), new);
+        if let Some(new) = new {
+            self.routes.insert(key.clone(), new);
+        }
     }
 
     fn build(&mut self, mut dirty: Dirty, rejected: &mut Vec<Rejection>) {
-        for (chain, host) in dirty.hosts {
+        for ((chain, host), change) in std::mem::take(&mut dirty.hosts) {
             if let Some(state) = self.chains.get_mut(&chain) {
-                state.build_host(host.as_ref());
+                state.build_host(host.as_ref(), &change);
             }
             dirty.chains.insert(chain);
         }
-        for key in dirty.chains {
-            let Some(state) = self.chains.get_mut(&key) else {
-                continue;
-            };
-            let Some(ir) = state.ir.clone() else {
-                state.table = None;
-                if state.is_empty() {
-                    self.chains.remove(&key);
-                }
-                continue;
-            };
-            let tls = match &ir.security {
-                Security::Plaintext => None,
-                Security::Tls(policy) => {
-                    let config = self.configs.get(policy, &self.secrets);
-                    let unknown = tls::unknown_ciphers(policy);
-                    let problem = match (&config, unknown.as_slice()) {
-                        (Err(message), _) => {
-                            Some((Severity::Refused, format!("{message}; its handshakes fail")))
-                        }
-                        (Ok(_), []) => None,
-                        (Ok(_), names) => Some((
-                            Severity::Degraded,
-                            format!(
-                                "unsupported cipher suites are left out: {}",
-                                names.join(", ")
-                            ),
-                        )),
-                    };
-                    // Said when the chain or its certificates changed, not with each route.
-                    let config = config.ok();
-                    if let Some((severity, message)) = problem.filter(|_| state.is_news(&config)) {
-                        let key = Key::Chain(key.clone());
-                        rejected.push(rejection(key, severity, &ir.source, message));
-                    }
-                    config
-                }
-            };
-            state.build(&ir, tls);
-            dirty.listeners.insert(ir.listener.clone());
+        for key in std::mem::take(&mut dirty.chains) {
+            self.build_chain(&key, &mut dirty, rejected);
         }
-        for key in dirty.listeners {
-            self.build_listener(&key);
+        for (key, change) in dirty.listeners {
+            self.build_listener(&key, change);
         }
     }
 
-    fn build_listener(&mut self, key: &ListenerKey) {
+    fn build_chain(&mut self, key: &ChainKey, dirty: &mut Dirty, rejected: &mut Vec<Rejection>) {
+        let Some(state) = self.chains.get_mut(key) else {
+            return;
+        };
+        let Some(ir) = state.ir.clone() else {
+            state.table = None;
+            if state.is_empty() {
+                self.chains.remove(key);
+            }
+            return;
+        };
+        let mut tls = None;
+        if let Security::Tls(policy) = &ir.security {
+            let config = self.configs.get(policy, &self.secrets);
+            let problem = tls::problem(policy, &config);
+            tls = config.ok();
+            // Said when the chain or its certificates changed, not with each route.
+            if let Some((severity, message)) = problem.filter(|_| state.is_news(tls.is_some())) {
+                let key = Key::Chain(key.clone());
+                rejected.push(rejection(key, severity, &ir.source, message));
+            }
+        }
+        let old = state.table.take();
+        let new = state.build(&ir, tls);
+        match old.filter(|old| old.is_in_place_of(&new)) {
+            Some(old) => dirty.replace_in_listener(old, new),
+            None => dirty.rebuild_listener(ir.listener.clone()),
+        }
+    }
+
+    fn build_listener(&mut self, key: &ListenerKey, change: ListenerChange) {
+        if let (ListenerChange::Replace(replaced), Some(table)) = (change, self.tables.get(key)) {
+            let table = Arc::new(table.replacing(&replaced));
+            self.tables.insert(key.clone(), table);
+            return;
+        }
         let Some(Resource::Listener(listener)) = self
             .resources
             .get(&Key::Listener(key.clone()))

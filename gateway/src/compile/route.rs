@@ -153,6 +153,18 @@ impl CompiledRoute {
         }
     }
 
+    /// Whether it stands in the same virtual hosts at the same place as `other`: whether only
+    /// what happens to matched requests differs.
+    pub(crate) fn stands_like(&self, other: &Self) -> bool {
+        let (a, b) = (&*self.ir, &*other.ir);
+        Arc::ptr_eq(&self.ir, &other.ir)
+            || (a.chain == b.chain
+                && a.hostnames == b.hostnames
+                && a.kind == b.kind
+                && a.precedence == b.precedence
+                && a.matches == b.matches)
+    }
+
     /// Keys of the clusters that a rule names, existing or not.
     pub(crate) fn cluster_keys(ir: &Route) -> impl Iterator<Item = &ClusterKey> {
         let targets = match &ir.action {

@@ -1,7 +1,7 @@
 //! TLS termination: certificates in service, and one server configuration per policy.
 
 use gwanmun_certs::{Certificate, KeyPair};
-use gwanmun_ir::{Alpn, Secret, SecretKey, SecretMaterial, TlsPolicy, TlsVersion};
+use gwanmun_ir::{Alpn, Secret, SecretKey, SecretMaterial, Severity, TlsPolicy, TlsVersion};
 use rustls::{
     ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -186,8 +186,24 @@ fn provider(policy: &TlsPolicy) -> CryptoProvider {
     provider
 }
 
+/// What is wrong with a policy whose configuration is `config`, and what happens instead.
+pub(crate) fn problem(
+    policy: &TlsPolicy,
+    config: &Result<Arc<ServerConfig>, String>,
+) -> Option<(Severity, String)> {
+    if let Err(message) = config {
+        return Some((Severity::Refused, format!("{message}; its handshakes fail")));
+    }
+    let unknown = unknown_ciphers(policy);
+    (!unknown.is_empty()).then(|| {
+        let names = unknown.join(", ");
+        let message = format!("unsupported cipher suites are left out: {names}");
+        (Severity::Degraded, message)
+    })
+}
+
 /// The cipher suites named by a policy that the TLS library does not have.
-pub(crate) fn unknown_ciphers(policy: &TlsPolicy) -> Vec<&str> {
+fn unknown_ciphers(policy: &TlsPolicy) -> Vec<&str> {
     let known = aws_lc_rs::default_provider().cipher_suites;
     let names = policy.cipher_suites.iter().map(String::as_str);
     names

@@ -58,6 +58,40 @@ impl ListenerTable {
         }
     }
 
+    /// The same chains, some of them with other routes; older tables first, each
+    /// [in place of](ChainTable::is_in_place_of) the newer.
+    pub(crate) fn replacing(&self, replaced: &[(Arc<ChainTable>, Arc<ChainTable>)]) -> Self {
+        let mut table = Self {
+            key: self.key.clone(),
+            port: self.port,
+            tls: self.tls.clone(),
+            plaintext: self.plaintext.clone(),
+            uniform: self.uniform.clone(),
+        };
+        for (old, new) in replaced {
+            let groups = match new.chain.security {
+                Security::Tls(_) => &mut table.tls,
+                Security::Plaintext => &mut table.plaintext,
+            };
+            for name in names(&new.chain) {
+                let Some(group) = groups.named(name.as_ref()) else {
+                    continue;
+                };
+                let chains = group.chains.iter().map(|chain| {
+                    let same = Arc::ptr_eq(chain, old);
+                    Arc::clone(if same { new } else { chain })
+                });
+                let group = ChainGroup {
+                    hostname: name,
+                    chains: chains.collect(),
+                    tls: group.tls.clone(),
+                };
+                groups.insert(group.hostname.clone().as_ref(), Arc::new(group));
+            }
+        }
+        table
+    }
+
     /// The group of chains for a server name: exact, then longest wildcard, then any.
     /// `sni` is in lower case without trailing dot.
     pub(crate) fn group_for_sni(&self, sni: Option<&str>) -> Option<&Arc<ChainGroup>> {
@@ -85,14 +119,7 @@ impl ListenerTable {
 fn groups(chains: Vec<Arc<ChainTable>>) -> HostMap<Arc<ChainGroup>> {
     let mut by_name: BTreeMap<Option<Hostname>, Vec<Arc<ChainTable>>> = BTreeMap::new();
     for chain in chains {
-        let names = chain.chain.matches.hostnames.iter();
-        let mut names: BTreeSet<Option<Hostname>> = names
-            .map(|name| (!name.is_any()).then(|| name.clone()))
-            .collect();
-        if names.is_empty() {
-            names.insert(None);
-        }
-        for name in names {
+        for name in names(&chain.chain) {
             by_name.entry(name).or_default().push(Arc::clone(&chain));
         }
     }
@@ -107,6 +134,17 @@ fn groups(chains: Vec<Arc<ChainTable>>) -> HostMap<Arc<ChainGroup>> {
         groups.insert(group.hostname.clone().as_ref(), Arc::new(group));
     }
     groups
+}
+
+/// The hostnames of a chain, each once; nothing stands for any.
+fn names(chain: &FilterChain) -> BTreeSet<Option<Hostname>> {
+    if chain.matches.hostnames.is_empty() {
+        return BTreeSet::from([None]);
+    }
+    let names = chain.matches.hostnames.iter();
+    names
+        .map(|name| (!name.is_any()).then(|| name.clone()))
+        .collect()
 }
 
 /// The chains of a socket that share a hostname, in the order they are tried.
@@ -130,4 +168,16 @@ pub(crate) struct ChainTable {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// Its rules.
     pub(crate) hosts: Arc<HostMap<Arc<VirtualHost>>>,
+}
+
+impl ChainTable {
+    /// Whether `newer` differs in its rules only.
+    pub(crate) fn is_in_place_of(&self, newer: &Self) -> bool {
+        let same_tls = match (&self.tls, &newer.tls) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        Arc::ptr_eq(&self.chain, &newer.chain) && same_tls
+    }
 }

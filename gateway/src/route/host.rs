@@ -2,13 +2,14 @@
 
 use crate::snapshot::FastMap;
 use gwanmun_ir::Hostname;
+use std::sync::Arc;
 
 /// Values by host name. Lookup costs one hash, plus one per label where there are wildcards.
 #[derive(Clone, Debug)]
 pub(crate) struct HostMap<V> {
-    exact: FastMap<Box<str>, V>,
+    exact: FastMap<Arc<str>, V>,
     /// By what follows `*.`.
-    wildcard: FastMap<Box<str>, V>,
+    wildcard: FastMap<Arc<str>, V>,
     any: Option<V>,
 }
 

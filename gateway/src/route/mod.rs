@@ -19,7 +19,7 @@ pub(crate) use host::{HostMap, Level, levels};
 pub(crate) use lookup::Lookup;
 pub(crate) use matcher::{Failed, Matcher};
 pub(crate) use request::RequestView;
-pub(crate) use virtual_host::{Compared, Difference, VirtualHost};
+pub(crate) use virtual_host::{Difference, Replaced, VirtualHost};
 
 use crate::{
     compile::CompiledRoute,

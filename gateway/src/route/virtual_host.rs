@@ -7,7 +7,7 @@ use super::{
     path::PathIndex,
     rank::Rank,
 };
-use crate::compile::CompiledRoute;
+use crate::{compile::CompiledRoute, snapshot::FastMap};
 use gwanmun_ir::{Hostname, RouteKind};
 use std::sync::Arc;
 
@@ -16,8 +16,11 @@ pub(crate) struct VirtualHost {
     /// The name as the user's rules have it; nothing means any.
     pub(crate) hostname: Option<Hostname>,
     entries: Vec<Entry>,
-    index: PathIndex,
+    index: Arc<PathIndex>,
 }
+
+/// Newer versions of rules, by where the older ones are.
+pub(crate) type Replaced = FastMap<*const CompiledRoute, Arc<CompiledRoute>>;
 
 /// One match of one rule.
 struct Entry {
@@ -95,7 +98,24 @@ impl VirtualHost {
         Self {
             hostname,
             entries,
-            index,
+            index: Arc::new(index),
+        }
+    }
+
+    /// The same rules in the same order, some of them in another version that
+    /// [stands in the same place](CompiledRoute::stands_like). Shares the index.
+    pub(crate) fn replacing(&self, replaced: &Replaced) -> Self {
+        let entries = self.entries.iter().map(|entry| {
+            let newer = replaced.get(&Arc::as_ptr(&entry.route));
+            Entry {
+                route: Arc::clone(newer.unwrap_or(&entry.route)),
+                match_index: entry.match_index,
+            }
+        });
+        Self {
+            hostname: self.hostname.clone(),
+            entries: entries.collect(),
+            index: Arc::clone(&self.index),
         }
     }
 

@@ -8,6 +8,7 @@ mod build;
 mod conformance;
 mod hosts;
 mod properties;
+mod scale;
 
 use super::{Found, RequestView};
 use crate::{

@@ -190,6 +190,8 @@ fn linear(table: &ListenerTable, request: &Ask) -> String {
 struct Change {
     removed: Vec<usize>,
     upserts: Vec<(usize, Route)>,
+    /// Routes that keep their place and do something else.
+    touched: Vec<(usize, u32)>,
     chain: Option<usize>,
 }
 
@@ -197,11 +199,13 @@ fn any_change() -> impl Strategy<Value = Change> {
     (
         vec(0..12_usize, 0..3),
         vec((0..12_usize, any_route()), 0..4),
+        vec((0..12_usize, 0..9_u32), 0..3),
         option::weighted(0.3, 0..3_usize),
     )
-        .prop_map(|(removed, upserts, chain)| Change {
+        .prop_map(|(removed, upserts, touched, chain)| Change {
             removed,
             upserts,
+            touched,
             chain,
         })
 }
@@ -250,6 +254,13 @@ proptest! {
                 }
                 delta.upserts.retain(|one: &gwanmun_ir::Resource| one.key() != Key::Route(route.key.clone()));
                 delta.upserts.push(super::build::of_route(route));
+            }
+            for (index, mark) in change.touched {
+                if let Some(route) = &mut routes[index] {
+                    route.source.name = format!("r{index} mark {mark}");
+                    delta.upserts.retain(|one| one.key() != Key::Route(route.key.clone()));
+                    delta.upserts.push(super::build::of_route(route.clone()));
+                }
             }
             if let Some(index) = change.chain {
                 let chain = chains().swap_remove(index);
