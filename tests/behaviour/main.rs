@@ -5,6 +5,8 @@ mod asking;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod reload;

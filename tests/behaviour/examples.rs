@@ -1,0 +1,406 @@
+//! Every manifest of `examples/` runs and answers as its comment says.
+
+use crate::support::{Answer, Directory, Gwanmun, curl, eventually, gwanmun};
+use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, process::Command};
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+
+/// Files of one example, served, before its backends.
+struct Example {
+    directory: Directory,
+    running: Gwanmun,
+    _backends: Gwanmun,
+}
+
+impl Example {
+    /// Serves `files` of `examples/NAME` and its services.
+    fn run(name: &str, files: &[&str]) -> Self {
+        let directory = Directory::new();
+        let network = free_network();
+        for file in files.iter().chain(&["services.yaml"]) {
+            let manifest = fs::read_to_string(Path::new(EXAMPLES).join(name).join(file)).unwrap();
+            directory.write(
+                file,
+                &manifest.replace("- 127.0.", &format!("- 127.{network}.")),
+            );
+        }
+        let backends = Gwanmun::backends(&directory);
+        let script = Path::new(EXAMPLES).join("secrets.sh");
+        assert!(
+            Command::new(script)
+                .arg(directory.path())
+                .status()
+                .unwrap()
+                .success()
+        );
+        let running = Gwanmun::run(&directory, &[]);
+        assert_eq!(running.count_errors(" ERROR "), 0);
+        Self {
+            directory,
+            running,
+            _backends: backends,
+        }
+    }
+
+    fn get(&self, port: u16, host: &str, path: &str) -> Answer {
+        self.running.get(port, host, path, &[])
+    }
+
+    fn get_with(&self, port: u16, host: &str, path: &str, header: &str) -> Answer {
+        self.running.get(port, host, path, &["--header", header])
+    }
+
+    fn get_tls(&self, host: &str, path: &str, more: &[&str]) -> Answer {
+        let authority = self.directory.file("ca.crt").display().to_string();
+        let to = format!("::{}", self.running.address(443));
+        let url = format!("https://{host}{path}");
+        let mut arguments = vec!["--cacert", &authority, "--connect-to", &to, &url];
+        arguments.extend(more);
+        curl(&arguments)
+    }
+
+    /// Which pods answer many requests.
+    fn pods(&self, host: &str, path: &str, header: &str) -> Vec<(String, usize)> {
+        let mut pods: Vec<(String, usize)> = Vec::new();
+        for _ in 0..100 {
+            let answer = self.get_with(
+                if host == "reviews.example.com" {
+                    8080
+                } else {
+                    80
+                },
+                host,
+                path,
+                header,
+            );
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let pod = answer.field("x-pod").unwrap().to_owned();
+            match pods.iter_mut().find(|(name, _)| *name == pod) {
+                Some((_, count)) => *count += 1,
+                None => pods.push((pod, 1)),
+            }
+        }
+        pods.sort();
+        pods
+    }
+}
+
+/// A second number of 127.0.0.0/8 whose first backend address is free.
+fn free_network() -> u8 {
+    use std::sync::atomic::{AtomicU8, Ordering};
+    static NEXT: AtomicU8 = AtomicU8::new(20);
+    loop {
+        let network = NEXT.fetch_add(1, Ordering::Relaxed);
+        let free = |rest: &str| TcpListener::bind(format!("127.{network}.{rest}")).is_ok();
+        if free("1.1:9080") && free("2.1:8088") && free("3.1:8089") {
+            return network;
+        }
+    }
+}
+
+/// Asserts that both pods of a 90/10 split answer, the first one mostly.
+fn assert_split(pods: &[(String, usize)], first: &str, second: &str) {
+    let names: Vec<&str> = pods.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, [first, second], "{pods:?}");
+    assert!(pods[0].1 > 70, "{pods:?}");
+}
+
+#[test]
+fn bookinfo() {
+    let example = Example::run(
+        "bookinfo",
+        &[
+            "bookinfo-gateway.yaml",
+            "destination-rule-all.yaml",
+            "reviews-at-the-gateway.yaml",
+        ],
+    );
+    for path in [
+        "/productpage",
+        "/static/bootstrap.css",
+        "/login",
+        "/logout",
+        "/api/v1/products/0",
+    ] {
+        let answer = example.get(8080, "anything.example.com", path);
+        assert!(answer.is(200, "\"productpage-v1\""), "{path}: {answer:?}");
+        assert_eq!(answer.field("server"), Some("gwanmun"));
+    }
+    for path in ["/", "/productpage/", "/loginx", "/api/v1"] {
+        assert_eq!(
+            example.get(8080, "anything.example.com", path).status,
+            404,
+            "{path}"
+        );
+    }
+    let host = "reviews.example.com";
+    assert!(
+        example
+            .get_with(8080, host, "/reviews/0", "end-user: jason")
+            .is(200, "\"reviews-v2\"")
+    );
+    assert_split(
+        &example.pods(host, "/reviews/0", "end-user: someone"),
+        "reviews-v1",
+        "reviews-v3",
+    );
+}
+
+#[test]
+fn httpbin() {
+    let example = Example::run("httpbin", &["httpbin-gateway.yaml", "secure-ingress.yaml"]);
+    assert!(
+        example
+            .get(80, "httpbin.example.com", "/status/200")
+            .is(200, "\"httpbin\"")
+    );
+    assert_eq!(
+        example.get(80, "httpbin.example.com", "/status/418").status,
+        418
+    );
+    assert_eq!(
+        example.get(80, "httpbin.example.com", "/headers").status,
+        404
+    );
+    assert_eq!(
+        example.get(80, "other.example.com", "/status/200").status,
+        404
+    );
+    for version in ["--http2", "--http1.1"] {
+        let answer = example.get_tls("httpbin.example.com", "/status/418", &[version]);
+        assert_eq!(answer.status, 418, "{answer:?}");
+    }
+    // Nobody has a certificate for another name.
+    assert_eq!(
+        example
+            .get_tls("other.example.com", "/status/418", &[])
+            .status,
+        0
+    );
+}
+
+#[test]
+fn simple_gateway() {
+    let example = Example::run("gateway-api", &["simple-gateway.yaml"]);
+    assert!(
+        example
+            .get(80, "anything.example.com", "/any/path")
+            .is(200, "\"foo-svc\"")
+    );
+}
+
+#[test]
+fn http_routing() {
+    let example = Example::run("gateway-api", &["http-routing.yaml"]);
+    assert!(
+        example
+            .get(80, "example.com", "/anything")
+            .is(200, "\"example-svc\"")
+    );
+    assert!(
+        example
+            .get(80, "foo.example.com", "/login")
+            .is(200, "\"foo-svc\"")
+    );
+    assert!(
+        example
+            .get(80, "foo.example.com", "/login/x")
+            .is(200, "\"foo-svc\"")
+    );
+    assert_eq!(example.get(80, "foo.example.com", "/loginx").status, 404);
+    assert!(
+        example
+            .get(80, "bar.example.com", "/")
+            .is(200, "\"bar-svc\"")
+    );
+    assert!(
+        example
+            .get_with(80, "bar.example.com", "/", "env: canary")
+            .is(200, "\"bar-svc-canary\"")
+    );
+    assert_eq!(example.get(80, "nobody.example.com", "/").status, 404);
+}
+
+#[test]
+fn tls() {
+    let example = Example::run("gateway-api", &["tls.yaml"]);
+    let h2 = example.get_tls("foo.example.com", "/", &["--http2"]);
+    assert!(
+        h2.is(200, "\"foo-svc\"") && h2.head.starts_with("http/2 200"),
+        "{h2:?}"
+    );
+    assert!(
+        example
+            .get_tls("a.wildcard.example.com", "/", &[])
+            .is(200, "\"bar-svc\"")
+    );
+    assert_eq!(example.get_tls("nobody.example.com", "/", &[]).status, 0);
+    // The connection's name leads to one listener, the request's host to the other.
+    let misdirected = example.get_tls(
+        "foo.example.com",
+        "/",
+        &["--header", "host: a.wildcard.example.com"],
+    );
+    assert_eq!(misdirected.status, 421, "{misdirected:?}");
+}
+
+#[test]
+fn cross_namespace() {
+    let example = Example::run("gateway-api", &["cross-namespace.yaml"]);
+    assert!(
+        example
+            .get(80, "shop.example.com", "/store")
+            .is(200, "\"store-svc\"")
+    );
+    assert!(
+        example
+            .get(80, "shop.example.com", "/content")
+            .is(200, "\"content-svc\"")
+    );
+    assert_eq!(example.get(80, "shop.example.com", "/").status, 404);
+    // Without the grant the other namespace's Service answers no more, and only it.
+    let manifest = fs::read_to_string(example.directory.file("cross-namespace.yaml")).unwrap();
+    example.directory.replace(
+        "cross-namespace.yaml",
+        &manifest.replace("kind: ReferenceGrant", "kind: NoGrant"),
+    );
+    eventually(
+        "500",
+        || example.get(80, "shop.example.com", "/content"),
+        |answer| answer.status == 500,
+    );
+    assert!(
+        example
+            .get(80, "shop.example.com", "/store")
+            .is(200, "\"store-svc\"")
+    );
+}
+
+#[test]
+fn traffic_splitting() {
+    let example = Example::run("gateway-api", &["traffic-splitting.yaml"]);
+    assert!(
+        example
+            .get_with(80, "split.example.com", "/", "traffic: test")
+            .is(200, "\"foo-v2\"")
+    );
+    assert_split(
+        &example.pods("split.example.com", "/", "x: y"),
+        "foo-v1",
+        "foo-v2",
+    );
+}
+
+#[test]
+fn header_modifiers() {
+    let example = Example::run("gateway-api", &["header-modifiers.yaml"]);
+    let answer = example.get_with(80, "headers.example.com", "/", "x-remove-me: please");
+    let echo: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let headers = &echo["headers"];
+    assert_eq!(headers["my-header-name"], "my-header-value", "{echo}");
+    assert_eq!(headers["my-set-header"], "set", "{echo}");
+    assert!(headers.get("x-remove-me").is_none(), "{echo}");
+    assert_eq!(
+        answer.field("x-header-add-1"),
+        Some("header-add-1"),
+        "{answer:?}"
+    );
+    assert_eq!(
+        answer.field("x-header-set-1"),
+        Some("header-set-1"),
+        "{answer:?}"
+    );
+    assert_eq!(answer.field("x-pod"), None, "{answer:?}");
+}
+
+#[test]
+fn redirects_and_rewrites() {
+    let example = Example::run("gateway-api", &["redirects-and-rewrites.yaml"]);
+    let to_https = example.get(80, "redirect.example.com", "/some/path?q=1");
+    assert_eq!(to_https.status, 301);
+    assert_eq!(
+        to_https.field("location"),
+        Some("https://redirect.example.com/some/path?q=1"),
+        "{to_https:?}"
+    );
+    let path = example.get(80, "redirect.example.com", "/cayenne/hot");
+    assert_eq!(path.status, 302);
+    assert!(
+        path.field("location").unwrap().ends_with("/paprika/hot"),
+        "{path:?}"
+    );
+    let rewritten = example.get(80, "rewrite.example.com", "/cardamom/pods?q=1");
+    let echo: serde_json::Value = serde_json::from_str(&rewritten.body).unwrap();
+    assert_eq!(echo["path"], "/fennel?q=1", "{echo}");
+    assert_eq!(echo["host"], "elsewhere.example.com", "{echo}");
+}
+
+#[test]
+fn grpc_routing() {
+    let example = Example::run("gateway-api", &["grpc-routing.yaml"]);
+    // An empty message: no compression, length 0.
+    example.directory.write("message", "\0\0\0\0\0");
+    let message = format!("@{}", example.directory.file("message").display());
+    let call = |method: &str| {
+        let mut arguments = vec![
+            "--http2-prior-knowledge",
+            "--output",
+            "-",
+            "--data-binary",
+            &message,
+        ];
+        for header in ["content-type: application/grpc", "te: trailers"] {
+            arguments.extend(["--header", header]);
+        }
+        example
+            .running
+            .get(80, "grpc.example.com", method, &arguments)
+    };
+    let login = call("/com.example/Login");
+    assert!(login.is(200, "\"grpc-svc\""), "{login:?}");
+    assert!(login.body.contains("HTTP/2.0"), "{login:?}");
+    let logout = call("/com.example/Logout");
+    assert_eq!(logout.field("grpc-status"), Some("12"), "{logout:?}");
+}
+
+#[test]
+fn all_examples_serve_side_by_side_and_check_finds_nothing_but_missing_keys() {
+    let directory = Directory::new();
+    let script = Path::new(EXAMPLES).join("secrets.sh");
+    assert!(
+        Command::new(script)
+            .arg(directory.path())
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = gwanmun(&[
+        "check",
+        "--strict",
+        EXAMPLES,
+        directory.path().to_str().unwrap(),
+    ]);
+    assert_eq!((output.code, output.out.as_str()), (0, ""), "{output:?}");
+}
+
+#[test]
+fn the_demonstration_checks_itself() {
+    let output = gwanmun(&["demo", "--check"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.out.ends_with(" passed, 0 failed\n"), "{output:?}");
+}
+
+#[test]
+fn every_example_has_a_test() {
+    let this = include_str!("examples.rs");
+    let mut missing = BTreeSet::new();
+    for entry in ["bookinfo", "httpbin", "gateway-api"] {
+        for file in fs::read_dir(Path::new(EXAMPLES).join(entry)).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            if !this.contains(&format!("\"{name}\"")) {
+                missing.insert(name);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
