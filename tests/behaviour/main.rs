@@ -9,6 +9,8 @@ mod examples;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod support;
