@@ -10,6 +10,7 @@ use crate::{
     files::Files,
 };
 use anyhow::Context as _;
+use gwanmun_gateway::{AdminRequest, ExplainRequest, explain_offline};
 use gwanmun_ir::Resource;
 use serde_json::Value;
 
@@ -54,9 +55,17 @@ impl Target {
     /// Which way a request would take.
     pub(crate) fn explain(&self, query: &[(String, String)]) -> anyhow::Result<Value> {
         match self {
-            Self::Offline(_) => anyhow::bail!(
-                "explaining manifests offline is not possible yet; ask a running gateway"
-            ),
+            Self::Offline(control) => {
+                let request = AdminRequest {
+                    method: "GET".to_owned(),
+                    path: "/explain".to_owned(),
+                    query: query.to_vec(),
+                };
+                let question = ExplainRequest::from_admin(&request).map_err(anyhow::Error::msg)?;
+                let resources = control.resources().cloned().collect();
+                let way = explain_offline(resources, &question).map_err(anyhow::Error::msg)?;
+                Ok(serde_json::to_value(way)?)
+            }
             Self::Running(_) => self.get(&format!("/explain?{}", query_string(query))),
         }
     }

@@ -55,7 +55,7 @@ fn is_served(answer: &Value) -> bool {
         && (own.is_none() || details == Some("direct_response"))
 }
 
-const STEPS: [(&str, &str); 8] = [
+const STEPS: [(&str, &str); 9] = [
     ("request", "request"),
     ("listener", "listener"),
     ("filterChain", "filter chain"),
@@ -63,6 +63,7 @@ const STEPS: [(&str, &str); 8] = [
     ("route", "route"),
     ("rule", "rule"),
     ("cluster", "cluster"),
+    ("targets", "targets"),
     ("endpoints", "endpoints"),
 ];
 
@@ -75,12 +76,14 @@ fn text(answer: &Value) -> String {
     }
     if let Some(own) = answer.get("answer").filter(|own| !own.is_null()) {
         let field = |name: &str| own.get(name).map(plain).unwrap_or_else(|| "-".to_owned());
+        let location = own.get("location").map(|to| format!(" to {}", plain(to)));
         text.push_str(&format!(
-            "{:<14}{} {} {}\n",
+            "{:<14}{} {} {}{}\n",
             "answer",
             field("status"),
             field("flag"),
-            field("details")
+            field("details"),
+            location.unwrap_or_default()
         ));
     }
     let candidates = answer
@@ -93,17 +96,30 @@ fn text(answer: &Value) -> String {
     }
     for candidate in candidates {
         let field = |name: &str| candidate.get(name).map(plain).unwrap_or_default();
-        let place = [field("object"), field("rule"), field("match")];
+        let (rule, mut matched) = (field("rule"), field("match"));
+        // Rules of VirtualServices name their match already.
+        if rule.ends_with(&matched) {
+            matched.clear();
+        }
+        let place = [field("object"), rule, matched];
         let place: Vec<String> = place.into_iter().filter(|part| !part.is_empty()).collect();
         text.push_str(&format!("  {}: {}\n", place.join(" "), field("failed")));
     }
     text
 }
 
-/// A value for people: lists on one line, objects as `key value` pairs.
+/// A value for people: lists on one line, endpoints and targets by what tells them apart, other
+/// objects as `key value` pairs.
 fn plain(value: &Value) -> String {
     match value {
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(fields)
+            if fields.contains_key("address") || fields.contains_key("cluster") =>
+        {
+            let order = ["cluster", "address", "health", "weight"];
+            let values = order.iter().filter_map(|name| fields.get(*name)).map(plain);
+            values.collect::<Vec<_>>().join(" ")
+        }
         Value::Object(fields) => {
             let pairs = fields.iter().filter(|(_, value)| !value.is_null());
             pairs
