@@ -285,6 +285,9 @@ impl<'a> Listener<'a> {
             | ProtocolType::Udp
             | ProtocolType::Unknown(_) => &[],
         };
+        if supported.is_empty() {
+            return;
+        }
         let allowed = self.entry.allowed_routes.as_ref();
         let wanted = allowed
             .map(|allowed| allowed.kinds.as_slice())
