@@ -45,7 +45,7 @@ impl Outbox {
 
     /// Gives the buffer back; nothing if it still holds bytes.
     pub(crate) fn reclaim(&mut self) -> Option<Vec<u8>> {
-        (self.tail.is_empty() && self.tail.capacity() > 0).then(|| std::mem::take(&mut self.tail))
+        (self.is_done() && self.tail.capacity() > 0).then(|| std::mem::take(&mut self.tail))
     }
 
     /// The buffer that heads and framing are appended to.
@@ -88,15 +88,6 @@ impl Outbox {
     /// Whether more may be appended.
     pub(crate) fn has_room(&self) -> bool {
         self.len() < HIGH_WATER
-    }
-
-    /// Forgets what is waiting.
-    pub(crate) fn clear(&mut self) {
-        self.pieces.clear();
-        self.queued = 0;
-        self.tail.clear();
-        self.tail_at = 0;
-        self.unflushed = false;
     }
 
     /// Writes and flushes everything. Ready means on the wire, as far as we can know.

@@ -12,6 +12,7 @@ use h2::{
 };
 use parking_lot::Mutex;
 use std::{
+    future::poll_fn,
     net::SocketAddr,
     pin::Pin,
     sync::{
@@ -31,6 +32,10 @@ const STREAMS: u32 = 128;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 /// Request bytes queued in the connection per stream.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Stands for a limit of requests at once that the upstream has not told yet.
+const UNTOLD: usize = 99;
+/// How long the upstream is given to tell it.
+const SETTLE: Duration = Duration::from_secs(1);
 /// As the limit for heads of HTTP/1 upstreams.
 const HEADER_LIST: u32 = 80 * 1024;
 
@@ -113,18 +118,27 @@ pub(crate) async fn connect(want: Want<'_>) -> Result<Arc<H2Shared>, ConnectErro
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
+        .initial_max_send_streams(UNTOLD)
         .handshake::<_, Bytes>(made.io)
         .await;
-    let (send, connection) = match handshake {
-        Ok(made) => made,
-        Err(error) => {
-            tracing::debug!(%error, "an upstream does not speak HTTP/2");
-            return Err(ConnectError {
-                failure: ConnectFailure::Remote,
-                transport: "".into(),
-            });
+    let (send, mut connection) = handshake.map_err(|error| no_http2(&error))?;
+    // How many requests the upstream takes is known with its first frame. Requests beyond that
+    // would be refused.
+    let settled = poll_fn(|cx| {
+        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+            let ended = result.err().unwrap_or_else(|| Reason::NO_ERROR.into());
+            return Poll::Ready(Err(ended));
         }
-    };
+        if send.current_max_send_streams() == UNTOLD {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    });
+    match tokio::time::timeout(SETTLE, settled).await {
+        Ok(Ok(())) | Err(_) => {}
+        Ok(Err(error)) => return Err(no_http2(&error)),
+    }
     let left = match want.cluster.max_requests_per_connection {
         Some(max) if max > 0 => max,
         _ => u32::MAX,
@@ -150,6 +164,14 @@ pub(crate) async fn connect(want: Want<'_>) -> Result<Arc<H2Shared>, ConnectErro
         drop(guard);
     });
     Ok(shared)
+}
+
+fn no_http2(error: &h2::Error) -> ConnectError {
+    tracing::debug!(%error, "an upstream does not speak HTTP/2");
+    ConnectError {
+        failure: ConnectFailure::Remote,
+        transport: "".into(),
+    }
 }
 
 /// One request on an HTTP/2 connection to an upstream. Dropped before its end, it resets the
@@ -262,7 +284,7 @@ pub(crate) fn poll_recv(
             Some(Ok(data)) => {
                 // Passed on at once or held back by the other side's limit: the peer may send on.
                 body.flow_control().release_capacity(data.len())?;
-                if data.is_empty() && !body.is_end_stream() {
+                if data.is_empty() {
                     continue;
                 }
                 return Poll::Ready(Ok(BodyEvent::Data(data)));

@@ -2,15 +2,13 @@
 
 use super::{
     buffer::Buffers,
-    down::Down,
-    down_h1::DownH1,
+    down::{Down, DownError},
     fault::Cut,
     flow::Flow,
     inbox::{Amount, Inbox},
     outbox::Outbox,
     up::Up,
 };
-use crate::engine::down::DownError;
 use std::{
     future::poll_fn,
     task::{Context, Poll},
@@ -31,51 +29,65 @@ enum Over {
 struct Lane<'l> {
     from: &'l mut Inbox,
     to: &'l mut Outbox,
+    /// The source has ended.
+    ended: bool,
 }
 
 /// What a direction came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Moved {
-    /// The source has ended.
+    /// The source has ended, and everything it sent has left.
     Ended,
     /// The sink failed.
     Broken,
-    /// Nothing more for now; how many bytes were moved, and whether the sink was full.
-    Waiting(usize, bool),
+    /// Nothing more for now.
+    Waiting,
 }
 
 impl Lane<'_> {
+    /// Moves what can be moved; the bytes are counted in `moved`.
     fn poll<R, W>(
         &mut self,
         cx: &mut Context<'_>,
-        source: &mut R,
-        sink: &mut W,
+        (source, sink): (&mut R, &mut W),
         buffers: &Buffers,
+        moved: &mut usize,
     ) -> Moved
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let mut moved = 0;
         for _ in 0..ROUNDS {
             if self.from.len() > 0 && self.to.has_room() {
                 let data = self.from.bytes().split().freeze();
-                moved += data.len();
+                *moved += data.len();
                 self.to.push(data);
             }
             match self.to.poll_write(cx, sink) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.give_back(buffers),
                 Poll::Ready(Err(_)) => return Moved::Broken,
-                Poll::Pending if self.to.has_room() => {}
-                Poll::Pending => return Moved::Waiting(moved, true),
+                Poll::Pending if self.to.has_room() && !self.ended => {}
+                Poll::Pending => return Moved::Waiting,
+            }
+            if self.ended {
+                return Moved::Ended;
             }
             match self.from.poll_fill(cx, source, buffers, Amount::Head) {
                 Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(Ok(0) | Err(_)) => return Moved::Ended,
-                Poll::Pending => return Moved::Waiting(moved, false),
+                // What came before the end is written first.
+                Poll::Ready(Ok(0) | Err(_)) => self.ended = true,
+                Poll::Pending => return Moved::Waiting,
             }
         }
         cx.waker().wake_by_ref();
-        Moved::Waiting(moved, false)
+        Moved::Waiting
+    }
+
+    /// A connection that waits owns no buffer.
+    fn give_back(&mut self, buffers: &Buffers) {
+        if let Some(buffer) = self.to.reclaim() {
+            buffers.give_out(buffer);
+        }
     }
 }
 
@@ -91,31 +103,29 @@ pub(super) async fn splice(flow: &mut Flow<'_>, up: Up) {
     let (Down::H1(down), Up::H1(up)) = (&mut *client.down, up) else {
         return;
     };
-    let down: &mut DownH1 = down;
     let (mut upstream, mut from_up, mut to_up, _guard) = up.into_raw();
     let (io, from_down, to_down) = down.raw();
+    let mut there = Lane {
+        from: from_down,
+        to: &mut to_up,
+        ended: false,
+    };
+    let mut back = Lane {
+        from: &mut from_up,
+        to: to_down,
+        ended: false,
+    };
     let over = poll_fn(|cx| {
-        let mut there = Lane {
-            from: from_down,
-            to: &mut to_up,
-        };
+        let (mut received, mut sent) = (0, 0);
         // Both directions are polled in every turn: each leaves its own wakers.
-        let request = there.poll(cx, io, &mut upstream, &core.buffers);
-        let mut back = Lane {
-            from: &mut from_up,
-            to: to_down,
-        };
-        let response = back.poll(cx, &mut upstream, io, &core.buffers);
-        if let Moved::Waiting(bytes, _) = request {
-            record.count_received(bytes);
-        }
-        if let Moved::Waiting(bytes, _) = response {
-            record.count_sent(bytes);
-        }
+        let request = there.poll(cx, (io, &mut upstream), &core.buffers, &mut received);
+        let response = back.poll(cx, (&mut upstream, io), &core.buffers, &mut sent);
+        record.count_received(received);
+        record.count_sent(sent);
         match (request, response) {
             (Moved::Ended, _) | (_, Moved::Broken) => Poll::Ready(Over::Client),
             (Moved::Broken, _) | (_, Moved::Ended) => Poll::Ready(Over::Upstream),
-            (Moved::Waiting(..), Moved::Waiting(..)) => Poll::Pending,
+            (Moved::Waiting, Moved::Waiting) => Poll::Pending,
         }
     })
     .await;

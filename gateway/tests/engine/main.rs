@@ -9,6 +9,8 @@ mod support;
 mod bench;
 mod failures;
 mod forwarding;
+mod h2_peer;
+mod http2;
 mod limits;
 mod timeouts;
 mod upgrades;
