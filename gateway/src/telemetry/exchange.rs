@@ -55,7 +55,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) remote: SocketAddr,
     /// Server name of TLS, lower case.
     pub(crate) sni: Option<&'a str>,
-    /// Name of the route; absent when none matched.
+    /// Name of the route; absent when none matched, `-` when it has none.
     pub(crate) route: Option<&'a str>,
     /// Whether it is a gRPC request.
     pub(crate) grpc: bool,

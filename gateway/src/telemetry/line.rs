@@ -178,7 +178,8 @@ pub(super) fn write_json(out: &mut Vec<u8>, clock: &mut Clock, start: u64, x: &E
     );
     out.extend_from_slice(b",\"response_flags\":\"");
     flags(out, x);
-    string(out, "\",\"route_name\":", x.route.map(str::as_bytes));
+    let route = x.route.filter(|&name| name != "-").map(str::as_bytes);
+    string(out, "\",\"route_name\":", route);
     out.extend_from_slice(b",\"start_time\":\"");
     clock.write(start, out);
     let cluster = x.cluster.map(|cluster| cluster.name.as_bytes());

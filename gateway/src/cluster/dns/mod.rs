@@ -23,17 +23,24 @@ use std::{
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Longest wait for one try of one query.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Questions at once: a start with thousands of names must not flood the server.
+const QUESTIONS: usize = 16;
 
 /// Resolves names for all clusters.
 pub(super) struct Dns {
     resolver: TokioResolver,
     control: tokio::runtime::Handle,
-    names: Mutex<HashMap<Arc<str>, Weak<Name>>>,
+    names: Arc<Names>,
+    room: Arc<Semaphore>,
 }
+
+/// The names that somebody watches.
+type Names = Mutex<HashMap<Arc<str>, Weak<Name>>>;
 
 /// What is known about a name.
 #[derive(Clone, Debug, Default)]
@@ -51,11 +58,24 @@ pub(super) struct Name {
     /// What is known, told again after each question.
     pub(super) resolution: watch::Receiver<Resolution>,
     task: tokio::task::AbortHandle,
+    name: Arc<str>,
+    names: Weak<Names>,
 }
 
 impl Drop for Name {
     fn drop(&mut self) {
         self.task.abort();
+        let Some(names) = self.names.upgrade() else {
+            return;
+        };
+        let mut names = names.lock();
+        // Somebody may have started anew in the meantime.
+        if names
+            .get(&self.name)
+            .is_some_and(|name| name.strong_count() == 0)
+        {
+            names.remove(&self.name);
+        }
     }
 }
 
@@ -85,14 +105,14 @@ impl Dns {
         Ok(Arc::new(Self {
             resolver: builder.build().map_err(io::Error::other)?,
             control,
-            names: Mutex::default(),
+            names: Arc::default(),
+            room: Arc::new(Semaphore::new(QUESTIONS)),
         }))
     }
 
     /// Starts resolving `name`, or joins those who do.
     pub(super) fn watch(self: &Arc<Self>, name: &str) -> Arc<Name> {
         let mut names = self.names.lock();
-        names.retain(|_, name| name.strong_count() > 0);
         if let Some(known) = names.get(name).and_then(Weak::upgrade) {
             return known;
         }
@@ -102,6 +122,7 @@ impl Dns {
             .control
             .spawn(keep_resolving(
                 self.resolver.clone(),
+                Arc::clone(&self.room),
                 Arc::clone(&text),
                 sender,
             ))
@@ -109,6 +130,8 @@ impl Dns {
         let started = Arc::new(Name {
             resolution: receiver,
             task,
+            name: Arc::clone(&text),
+            names: Arc::downgrade(&self.names),
         });
         names.insert(text, Arc::downgrade(&started));
         started
@@ -135,18 +158,32 @@ fn system() -> (ResolverConfig, ResolverOpts) {
 
 async fn keep_resolving(
     resolver: TokioResolver,
+    room: Arc<Semaphore>,
     name: Arc<str>,
     sender: watch::Sender<Resolution>,
 ) {
     let mut refresh = Refresh::default();
+    let mut failing = false;
     loop {
-        let answer = lookup(&resolver, &name).await;
-        let failed = if let Answer::Failed(reason) = &answer {
-            tracing::warn!(name = %name, reason, "cannot resolve, the last answer stays in use");
-            true
-        } else {
-            false
+        let answer = {
+            let _permit = room.acquire().await;
+            lookup(&resolver, &name).await
         };
+        let failed = match &answer {
+            Answer::Failed(reason) => {
+                if !failing {
+                    tracing::warn!(%name, reason, "cannot resolve, the last answer stays in use");
+                }
+                true
+            }
+            Answer::Found { .. } | Answer::NotFound => {
+                if failing {
+                    tracing::info!(%name, "resolves again");
+                }
+                false
+            }
+        };
+        failing = failed;
         let next = refresh.next(answer);
         sender.send_modify(|now| {
             now.failures += u64::from(failed);
@@ -157,7 +194,9 @@ async fn keep_resolving(
                 now.addresses = Some(addresses.into());
             }
         });
-        tokio::time::sleep(next.wait).await;
+        // Spread, so that names that were added together do not ask together for ever.
+        let early = next.wait.mul_f64(fastrand::f64() * 0.1);
+        tokio::time::sleep(next.wait.saturating_sub(early)).await;
     }
 }
 

@@ -161,6 +161,16 @@ fn json_has_envoys_keys_in_alphabetical_order() {
 }
 
 #[test]
+fn json_has_null_for_a_route_without_name() {
+    let exchange = Exchange {
+        route: Some("-"),
+        ..Exchange::new(Instant::now(), local(), remote())
+    };
+    let json: serde_json::Value = serde_json::from_str(&as_json(&exchange)).unwrap();
+    assert_eq!(json["route_name"], serde_json::Value::Null);
+}
+
+#[test]
 fn json_survives_any_bytes() {
     let start = Instant::now();
     let exchange = Exchange {

@@ -51,6 +51,11 @@ impl Collector for Process {
                 "Resources of the last change that could not be used as they are.",
                 telemetry.rejected.load(Relaxed),
             ),
+            (
+                "gwanmun_downstream_connections",
+                "Open connections of clients.",
+                telemetry.listeners().iter().map(|one| one.active()).sum(),
+            ),
             ("envoy_server_live", "1 while the process serves.", 1),
             (
                 "envoy_server_uptime",
