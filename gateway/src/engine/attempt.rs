@@ -5,7 +5,7 @@ use super::{
     deadline::Expired,
     down::DownError,
     fault::Fault,
-    flow::{Flow, Idle},
+    flow::{Client, Flow, Idle},
     pool::{Found, Want},
     pump::{Begun, Pump},
     retry::{Decision, Outcome, Retries},
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     cluster::{self, Cluster, EndpointRef, Guard, Protocol, Resource},
+    core::Core,
     http::{Known, RequestHead, ResponseHead, forward},
     telemetry::Flag,
 };
@@ -160,8 +161,10 @@ impl<'a> Tries<'a> {
 
     /// One try, up to the final head.
     async fn once(&mut self, flow: &mut Flow<'_>) -> Once {
-        let Ok(endpoint) = self.plan.cluster.pick(&self.tried) else {
-            return Once::Fault(Fault::NoHealthy, Free::No);
+        let endpoint = match self.endpoint(flow).await {
+            Ok(endpoint) => endpoint,
+            Err(Stopped::Down(error)) => return Once::Down(error),
+            Err(Stopped::Fault(fault)) => return Once::Fault(fault, Free::No),
         };
         flow.record.endpoint = Some(Arc::clone(endpoint.endpoint()));
         flow.record.upstream_local = None;
@@ -194,42 +197,39 @@ impl<'a> Tries<'a> {
         }
     }
 
+    /// An endpoint. The first requests to a cluster of names wait for the names' first answer,
+    /// so that a new cluster fails none.
+    async fn endpoint(&self, flow: &mut Flow<'_>) -> Result<EndpointRef, Stopped> {
+        let cluster = self.plan.cluster;
+        if let Ok(endpoint) = cluster.pick(&self.tried) {
+            return Ok(endpoint);
+        }
+        watched(&mut flow.client, flow.core, async {
+            cluster.warmed().await;
+            let picked = cluster.pick(&self.tried);
+            picked.map_err(|_none| Fault::NoHealthy)
+        })
+        .await
+    }
+
     /// A connection to the endpoint: pooled, or made while client and clock are watched.
     async fn connection(
         &self,
         flow: &mut Flow<'_>,
         endpoint: &EndpointRef,
     ) -> Result<Found, Stopped> {
-        let Flow {
-            core,
-            client,
-            record,
-            ..
-        } = flow;
-        let core = *core;
+        let core = flow.core;
+        let host = flow.record.head.as_ref().map_or("", RequestHead::host);
         let want = Want {
             cluster: self.plan.cluster,
             endpoint,
-            host: record.head.as_ref().map_or("", RequestHead::host),
+            host,
             protocol: self.plan.protocol,
         };
         if let Some(found) = core.pool.ready(want) {
             return Ok(found);
         }
-        let mut getting = Box::pin(core.pool.get(want));
-        poll_fn(|cx| {
-            if let Poll::Ready(result) = getting.as_mut().poll(cx) {
-                return Poll::Ready(result.map_err(Stopped::Fault));
-            }
-            client.poll_idle(cx, core, true).map(|idle| {
-                Err(match idle {
-                    Idle::Down(error) => Stopped::Down(error),
-                    Idle::Expired(Expired::Request) => Stopped::Fault(Fault::RequestTimeout),
-                    Idle::Expired(Expired::PerTry) => Stopped::Fault(Fault::PerTry),
-                })
-            })
-        })
-        .await
+        watched(&mut flow.client, core, core.pool.get(want)).await
     }
 
     /// Queues the head on a connection.
@@ -287,6 +287,28 @@ impl<'a> Tries<'a> {
 enum Stopped {
     Down(DownError),
     Fault(Fault),
+}
+
+/// Waits for `work` while the client and the clock are watched.
+async fn watched<T>(
+    client: &mut Client<'_>,
+    core: &Core,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Stopped> {
+    let mut work = Box::pin(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = work.as_mut().poll(cx) {
+            return Poll::Ready(result.map_err(Stopped::Fault));
+        }
+        client.poll_idle(cx, core, true).map(|idle| {
+            Err(match idle {
+                Idle::Down(error) => Stopped::Down(error),
+                Idle::Expired(Expired::Request) => Stopped::Fault(Fault::RequestTimeout),
+                Idle::Expired(Expired::PerTry) => Stopped::Fault(Fault::PerTry),
+            })
+        })
+    })
+    .await
 }
 
 /// Tells outlier detection about an answer that is not passed on.

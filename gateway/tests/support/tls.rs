@@ -54,6 +54,11 @@ impl Authority {
         }
     }
 
+    /// Its own certificate in PEM.
+    pub fn certificate(&self) -> String {
+        self.issuer.pem()
+    }
+
     /// What clients trust.
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
