@@ -225,7 +225,7 @@ fn identify(value: &Value) -> Result<(Kind, String), ParseError> {
             message,
         })
     };
-    if !value.is_object() {
+    if !value.is_object() || (kind_text.is_empty() && api_version.is_empty()) {
         return fail("", "not a Kubernetes object".to_owned());
     }
     if kind_text.is_empty() {

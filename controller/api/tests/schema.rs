@@ -16,9 +16,16 @@
 
 mod support;
 
-use gwanmun_api::{Kind, Object, manifest};
+use gwanmun_api::{
+    Kind, Object,
+    manifest::{self, ReadSeverity},
+};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 use support::{example::Examples, module};
 
 /// What is deliberately not modelled: kind, path, reason.
@@ -43,6 +50,47 @@ fn gateway_api_fields_are_all_known() {
         }
     }
     report.assert_complete(14);
+}
+
+#[test]
+fn gateway_api_examples_are_read_without_a_finding() {
+    let Some(root) = module::fetch("sigs.k8s.io/gateway-api", "v1.7.0") else {
+        return;
+    };
+    let mut files = Vec::new();
+    manifests(&root.join("examples"), &mut files);
+    assert!(files.len() > 50, "{files:?}");
+    let mut problems = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).expect("a readable file");
+        let read = manifest::read(&path.to_string_lossy(), &text, "default");
+        problems.extend(read.findings.iter().filter_map(|finding| {
+            let (message, line) = (&finding.message, finding.line);
+            let told = finding.severity != ReadSeverity::Info;
+            told.then(|| format!("{}:{line}: {message}", path.display()))
+        }));
+        for object in &read.objects {
+            problems.extend(object.unknown_fields.iter().map(|unknown| {
+                let (key, field) = (object.key(), &unknown.field);
+                format!("{}: {key} {field}: unknown", path.display())
+            }));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+fn manifests(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("a directory entry").path();
+        if path.is_dir() {
+            manifests(&path, files);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            files.push(path);
+        }
+    }
 }
 
 #[test]
