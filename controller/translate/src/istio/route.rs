@@ -130,7 +130,7 @@ impl Rule<'_, '_> {
                 format!("http[{}].match[{number}]", written.index),
             ),
         };
-        let forwards = matches!(action, Action::Forward(_) | Action::Fail(_));
+        let forwards = matches!(action, Action::Forward(_));
         Some(Draft {
             position,
             source: source(written.object.object, section),

@@ -6,6 +6,7 @@ use crate::{
     output::{Condition, ConditionStatus, Sink},
 };
 use gwanmun_api::{Kind, ObjectKey};
+use gwanmun_ir::ListenerState;
 use std::collections::BTreeMap;
 
 /// The kinds whose objects get a status.
@@ -21,9 +22,27 @@ const KINDS: [Kind; 9] = [
     Kind::TrafficExtension,
 ];
 
+type Told = BTreeMap<ObjectKey, (bool, Vec<String>)>;
+
+/// Tells Gateways of their listeners that could not be bound.
+fn unbound(world: &World<'_>, tables: &Tables<'_>, told: &mut Told) {
+    for table in &tables.tables {
+        let listener = &table.chain.listener;
+        let Some(ListenerState::Failed(reason)) = world.options.reports.get(listener) else {
+            continue;
+        };
+        for server in &table.servers {
+            let (failed, messages) = told.entry(server.gateway.key()).or_default();
+            *failed = true;
+            let field = server.checked.field();
+            messages.push(format!("{field}.port: {listener} is not bound: {reason}"));
+        }
+    }
+}
+
 /// Writes the status of every Istio object that concerns this gateway.
 pub(super) fn write(world: &World<'_>, tables: &Tables<'_>, sink: &mut Sink) {
-    let mut told: BTreeMap<ObjectKey, (bool, Vec<String>)> = BTreeMap::new();
+    let mut told = Told::new();
     for finding in sink.findings() {
         if finding.severity == Severity::Info || !KINDS.contains(&finding.object.kind) {
             continue;
@@ -34,6 +53,7 @@ pub(super) fn write(world: &World<'_>, tables: &Tables<'_>, sink: &mut Sink) {
         let (code, field, message) = (finding.code, &finding.field, &finding.message);
         messages.push(format!("{code}{separator}{field}: {message}"));
     }
+    unbound(world, tables, &mut told);
     for kind in KINDS {
         for object in world.store.of_kind(kind) {
             let meta = &object.meta;

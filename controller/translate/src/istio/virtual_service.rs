@@ -148,7 +148,7 @@ fn candidate<'a>(
     let Some(scope) = visibility::scope(&spec.export_to, default, namespace, viewer) else {
         let message =
             format!("not visible in {viewer}, the namespace of this gateway, so it has no effect");
-        voice.info(Code::NoEffectOnGateway, "spec.exportTo", message);
+        voice.warn(Code::NoEffectOnGateway, "spec.exportTo", message);
         return None;
     };
     for (name, rules) in [("tls", spec.tls.len()), ("tcp", spec.tcp.len())] {
