@@ -13,6 +13,9 @@ mod core;
 mod engine;
 mod explain;
 mod filter;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod http;
 mod limit;

@@ -8,6 +8,8 @@ mod date;
 pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub(crate) mod gate;
 pub(crate) mod h1;
 pub(crate) mod h2;

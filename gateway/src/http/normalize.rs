@@ -68,16 +68,16 @@ fn class(byte: u8) -> Class {
 /// one scan. The query is left as it is; a fragment is removed.
 ///
 /// # Errors
-/// The path contains `%00`.
+/// The path contains a NUL, encoded or not.
 pub(crate) fn normalize(target: &[u8], mode: Mode) -> Result<Option<Vec<u8>>, Unnormal> {
     if is_normal(target, mode) {
         return Ok(None);
     }
-    let target = memchr::memchr(b'#', target)
+    let whole = memchr::memchr(b'#', target)
         .and_then(|end| target.get(..end))
         .unwrap_or(target);
-    let len = memchr::memchr(b'?', target).unwrap_or(target.len());
-    let (path, query) = target.split_at_checked(len).unwrap_or((target, b""));
+    let len = memchr::memchr(b'?', whole).unwrap_or(whole.len());
+    let (path, query) = whole.split_at_checked(len).unwrap_or((whole, b""));
     let mut path = match mode {
         Mode::None => path.to_vec(),
         Mode::Base => resolve(&decode(path, false)?),
@@ -88,7 +88,7 @@ pub(crate) fn normalize(target: &[u8], mode: Mode) -> Result<Option<Vec<u8>>, Un
         path.push(b'/');
     }
     path.extend_from_slice(query);
-    Ok(Some(path))
+    Ok((path != target).then_some(path))
 }
 
 /// Whether nothing needs to be done: one scan.
@@ -132,13 +132,13 @@ fn escape(text: &[u8]) -> Option<u8> {
 /// slashes; with `slashes`, encoded slashes and backslashes too.
 fn decode(path: &[u8], slashes: bool) -> Result<Vec<u8>, Unnormal> {
     let mut out = Vec::with_capacity(path.len().saturating_add(16));
-    // After a `%` that starts no escape, so many characters could still make it one.
+    // After a `%` that starts no escape, so many digits could still make it one.
     let mut loose = 0_u8;
     let mut rest = path;
     while let [byte, after @ ..] = rest {
         let mut next = after;
         match (*byte, escape(rest)) {
-            (b'%', Some(0)) => return Err(Unnormal),
+            (b'%', Some(0)) | (0, _) => return Err(Unnormal),
             (b'%', Some(value)) => {
                 next = after.get(2..).unwrap_or_default();
                 let unreserved =
@@ -150,7 +150,7 @@ fn decode(path: &[u8], slashes: bool) -> Result<Vec<u8>, Unnormal> {
                 } else {
                     out.extend_from_slice(rest.get(..3).unwrap_or_default());
                 }
-                loose = loose.saturating_sub(1);
+                loose = 0;
             }
             (b'%', None) => {
                 out.push(b'%');
@@ -168,7 +168,11 @@ fn decode(path: &[u8], slashes: bool) -> Result<Vec<u8>, Unnormal> {
             }
             (byte, _) => {
                 out.push(byte);
-                loose = loose.saturating_sub(1);
+                loose = if byte.is_ascii_hexdigit() {
+                    loose.saturating_sub(1)
+                } else {
+                    0
+                };
             }
         }
         rest = next;

@@ -1,0 +1,5 @@
+//! Response heads: the same however they arrive.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| gwanmun_gateway::fuzzing::response(data));
