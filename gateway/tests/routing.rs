@@ -157,7 +157,11 @@ fn a_listener_that_gets_another_key_keeps_its_socket() {
     let renamed = |name: &str| {
         let mut renamed = match listener(port) {
             Resource::Listener(listener) => listener,
-            other => panic!("{other:?}"),
+            Resource::Chain(_)
+            | Resource::Route(_)
+            | Resource::Cluster(_)
+            | Resource::Endpoints(_)
+            | Resource::Secret(_) => panic!("not a listener"),
         };
         renamed.key = gwanmun_ir::ListenerKey::new(name);
         renamed

@@ -122,14 +122,13 @@ fn versions_and_protocols_are_the_policys() {
     let issued = authority.issue(&["a.example.com"]);
     let restrict = |resources: Vec<Resource>, min, max| {
         let each = resources.into_iter();
-        each.map(|resource| match resource {
-            Resource::Chain(mut chain) => {
-                if let Security::Tls(policy) = &mut chain.security {
-                    (policy.min_version, policy.max_version) = (min, max);
-                }
-                Resource::Chain(chain)
+        each.map(|mut resource| {
+            if let Resource::Chain(chain) = &mut resource
+                && let Security::Tls(policy) = &mut chain.security
+            {
+                (policy.min_version, policy.max_version) = (min, max);
             }
-            other => other,
+            resource
         })
         .collect::<Vec<Resource>>()
     };

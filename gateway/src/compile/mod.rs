@@ -281,7 +281,7 @@ impl Compiler {
                 }
             }
         }
-        for new in &new {
+        if let Some(new) = &new {
             for cluster in CompiledRoute::cluster_keys(&new.ir) {
                 let users = self.users.entry(cluster.clone()).or_default();
                 users.insert(key.clone());

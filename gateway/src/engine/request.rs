@@ -118,7 +118,7 @@ fn find(flow: &mut Flow<'_>) -> Result<Chosen, LocalReply> {
             index: matched.match_index,
             port: matched.chain.chain.port,
         }),
-        Found::NotFound(_) => Err(LocalReply::route_not_found()),
+        Found::Nothing => Err(LocalReply::route_not_found()),
         Found::Misdirected => Err(LocalReply::misdirected()),
     }
 }

@@ -140,6 +140,17 @@ fn every_other_ending_says_what_the_client_gets() {
             url,
             "500 - invalid_backend",
         ),
+    ] {
+        assert_eq!(ending(&with(resources, &get(url))), expected, "{url}");
+    }
+    let told = with(with_action(redirect), &get(url));
+    assert_eq!(told.answer.unwrap().location.unwrap(), "https://a.com/x");
+}
+
+#[test]
+fn a_way_that_ends_before_a_route_says_where() {
+    let url = "http://a.com/x";
+    for (resources, url, expected) in [
         (
             vec![of_chain(chain("gw", 80))],
             url,
@@ -175,8 +186,6 @@ fn every_other_ending_says_what_the_client_gets() {
     ] {
         assert_eq!(ending(&with(resources, &get(url))), expected, "{url}");
     }
-    let told = with(with_action(redirect), &get(url));
-    assert_eq!(told.answer.unwrap().location.unwrap(), "https://a.com/x");
 }
 
 #[test]

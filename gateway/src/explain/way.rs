@@ -129,7 +129,7 @@ fn follow(
     }
     match table.find(group, head) {
         Found::Misdirected => way.answer = Some(answer(&LocalReply::misdirected())),
-        Found::NotFound(_) => {
+        Found::Nothing => {
             if let Group::None = serving {
                 way.candidates = other_hosts(table, group.is_some(), host);
             }

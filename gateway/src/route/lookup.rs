@@ -4,10 +4,13 @@ use super::RequestView;
 use smallvec::SmallVec;
 use std::{borrow::Cow, cell::OnceCell};
 
+/// Query parameters, decoded, in order.
+type Parameters<'r> = SmallVec<[(Cow<'r, str>, Cow<'r, str>); 4]>;
+
 /// A request, with what is computed about it at most once.
 pub(crate) struct Lookup<'r, R> {
     pub(super) request: &'r R,
-    query: OnceCell<SmallVec<[(Cow<'r, str>, Cow<'r, str>); 4]>>,
+    query: OnceCell<Parameters<'r>>,
 }
 
 impl<'r, R: RequestView> Lookup<'r, R> {

@@ -321,17 +321,13 @@ fn anchored(text: &str) -> Result<Regex, String> {
     };
     let wrapped = format!(r"\A(?:{text})\z");
     // Alone first: `a)|(b` is only valid when wrapped, and would escape the anchors.
-    build(text)
-        .and_then(|_| build(&wrapped))
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                format!("the regular expression `{text}` is too big and never matches")
-            }
-            error => {
-                let text_of = error.to_string();
-                let reason = text_of.lines().last().unwrap_or_default();
-                let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-                format!("the regular expression `{text}` is invalid and never matches: {reason}")
-            }
-        })
+    build(text).and_then(|_| build(&wrapped)).map_err(|error| {
+        if matches!(error, regex::Error::CompiledTooBig(_)) {
+            return format!("the regular expression `{text}` is too big and never matches");
+        }
+        let long = error.to_string();
+        let reason = long.lines().last().unwrap_or_default();
+        let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+        format!("the regular expression `{text}` is invalid and never matches: {reason}")
+    })
 }

@@ -33,8 +33,8 @@ use std::sync::Arc;
 pub(crate) enum Found<'s> {
     /// A rule matches.
     Route(Matched<'s>),
-    /// No rule matches: 404, `NR`, `route_not_found`. The chain is the one whose options apply.
-    NotFound(Option<&'s Arc<ChainTable>>),
+    /// No rule matches: 404, `NR`, `route_not_found`.
+    Nothing,
     /// The authority belongs to another chain than the SNI chose: 421, `misdirected_request`.
     Misdirected,
 }
@@ -75,9 +75,9 @@ impl ListenerTable {
                 let lookup = Lookup::new(request);
                 group
                     .find(&lookup, host)
-                    .map_or_else(|| Found::NotFound(group.chains.first()), Found::Route)
+                    .map_or(Found::Nothing, Found::Route)
             }
-            Group::None => Found::NotFound(None),
+            Group::None => Found::Nothing,
             Group::Misdirected => Found::Misdirected,
         }
     }

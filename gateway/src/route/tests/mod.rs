@@ -143,7 +143,7 @@ pub(super) fn outcome(
 ) -> String {
     match table.find(tls, request) {
         Found::Route(matched) => matched.route.ir.source.name.clone(),
-        Found::NotFound(_) => "404".to_owned(),
+        Found::Nothing => "404".to_owned(),
         Found::Misdirected => "421".to_owned(),
     }
 }

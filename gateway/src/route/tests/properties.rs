@@ -247,10 +247,10 @@ proptest! {
             for (index, route) in change.upserts {
                 let route = named(index, route);
                 // A route that moves to another chain has another key: the old one goes.
-                if let Some(old) = routes[index].replace(route.clone()) {
-                    if old.key != route.key {
-                        delta.removed.push(Key::Route(old.key));
-                    }
+                if let Some(old) = routes[index].replace(route.clone())
+                    && old.key != route.key
+                {
+                    delta.removed.push(Key::Route(old.key));
                 }
                 delta.upserts.retain(|one: &gwanmun_ir::Resource| one.key() != Key::Route(route.key.clone()));
                 delta.upserts.push(super::build::of_route(route));
@@ -272,9 +272,8 @@ proptest! {
                 present[index] = !present[index];
             }
             let live: Vec<Key> = routes.iter().flatten().map(|route| Key::Route(route.key.clone())).collect();
-            delta.upserts.retain(|one| match one.key() {
-                key @ Key::Route(_) => live.contains(&key),
-                _ => true,
+            delta.upserts.retain(|one| {
+                !matches!(one, gwanmun_ir::Resource::Route(_)) || live.contains(&one.key())
             });
             let kept: Vec<Key> = delta.upserts.iter().map(gwanmun_ir::Resource::key).collect();
             delta.removed.retain(|key| !kept.contains(key));
