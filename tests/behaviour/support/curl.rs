@@ -7,12 +7,10 @@ use std::process::Command;
 pub(crate) struct Answer {
     /// HTTP status; 0 when there was no answer.
     pub(crate) status: u16,
-    /// Status lines and fields, in lower case.
+    /// Status line and fields in lower case, or why there was no answer.
     pub(crate) head: String,
     /// Body.
     pub(crate) body: String,
-    /// Why `curl` gave up, if it did.
-    pub(crate) error: String,
 }
 
 impl Answer {
@@ -49,10 +47,12 @@ pub(crate) fn curl(arguments: &[&str]) -> Answer {
         .nth(1)
         .and_then(|code| code.parse().ok())
         .unwrap_or_default();
+    if status == 0 {
+        head = String::from_utf8_lossy(&output.stderr).into_owned();
+    }
     Answer {
         status,
         body: body.to_owned(),
         head,
-        error: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
