@@ -157,6 +157,41 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_code_and_every_supported_feature_is_documented() {
+        let document = include_str!("../docs/configuration.md");
+        let codes = gwanmun_translate::Code::ALL
+            .iter()
+            .map(|code| code.as_str());
+        let read = gwanmun_api::manifest::ReadCode::ALL
+            .iter()
+            .map(|code| code.as_str());
+        for code in codes.chain(read) {
+            assert!(document.contains(code), "{code}");
+        }
+        let class = "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: ours}, \
+                     spec: {controllerName: gwanmun.io/gateway-controller}}";
+        let mut store = gwanmun_translate::Store::default();
+        for object in gwanmun_api::manifest::read("class.yaml", class, "default").objects {
+            store.apply(object);
+        }
+        let made = gwanmun_translate::translate_all(&store, &gwanmun_translate::Options::default());
+        let features = made
+            .statuses
+            .values()
+            .flat_map(|status| &status.supported_features);
+        let mut count = 0;
+        for feature in features {
+            assert!(
+                document.contains(&format!("`{}`", feature.name)),
+                "{}",
+                feature.name
+            );
+            count += 1;
+        }
+        assert!(count > 0);
+    }
+
+    #[test]
     fn one_line_per_notice() {
         let mut notice = Notice {
             severity: Level::Error,
