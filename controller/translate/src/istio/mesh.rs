@@ -2,6 +2,7 @@
 
 use crate::{Code, Finding, Options, Severity, Store, output::Sink};
 use gwanmun_api::{
+    Object,
     core::ConfigMap,
     istio::{self, H2UpgradePolicy, HttpRetry, MeshConfig, MeshProxyConfig, TlsProtocol},
 };
@@ -32,7 +33,10 @@ impl Mesh {
         let config = found.and_then(|map| {
             let text = map.data.get("mesh")?;
             match MeshConfig::parse(text) {
-                Ok(config) => Some(config),
+                Ok(config) => {
+                    review(&config, map.object, sink);
+                    Some(config)
+                }
                 Err(error) => {
                     sink.finding(Finding::new(
                         Severity::Error,
@@ -157,5 +161,28 @@ impl Mesh {
 
     fn proxy(&self) -> Option<&MeshProxyConfig> {
         self.config.default_config.as_ref()
+    }
+}
+
+/// Says what of the mesh configuration is not known.
+fn review(config: &MeshConfig, object: &Object, sink: &mut Sink) {
+    let paths = config.path_normalization.as_ref();
+    let paths = paths.and_then(|paths| paths.normalization.as_ref());
+    let paths = paths
+        .filter(|value| !value.is_known())
+        .map(ToString::to_string);
+    let upgrade = config.h2_upgrade_policy.as_ref();
+    let upgrade = upgrade
+        .filter(|value| !value.is_known())
+        .map(ToString::to_string);
+    for (name, unknown) in [
+        ("pathNormalization.normalization", paths),
+        ("h2UpgradePolicy", upgrade),
+    ] {
+        if let Some(text) = unknown {
+            let message = format!("{name}: `{text}` is not known; the default is used");
+            let (severity, code) = (Severity::Error, Code::UnknownValue);
+            sink.finding(Finding::new(severity, code, object, "data.mesh", message));
+        }
     }
 }

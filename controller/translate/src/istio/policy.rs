@@ -329,6 +329,14 @@ fn review_pool(settings: &ConnectionPoolSettings, field: &str, voice: &mut Voice
         durations.push(("tcp.connectTimeout", tcp.connect_timeout.as_ref()));
     }
     if let Some(http) = &settings.http {
+        if let Some(H2UpgradePolicy::Unknown(text)) = &http.h2_upgrade_policy {
+            let message = format!("`{text}` is not known and ignored");
+            voice.error(
+                Code::UnknownValue,
+                format!("{field}.http.h2UpgradePolicy"),
+                message,
+            );
+        }
         parts.push((
             "http.maxConcurrentStreams",
             http.max_concurrent_streams.is_some(),

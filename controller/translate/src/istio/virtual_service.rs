@@ -296,6 +296,10 @@ impl Attached<'_> {
     }
 }
 
+/// The number of the first route that matches everything: apart from the others', so that a new
+/// VirtualService renumbers neither.
+const LAST: u32 = 1 << 31;
+
 /// Routes, and the hosts they were given to.
 type Given = (Vec<Draft>, Vec<Hostname>);
 
@@ -427,9 +431,11 @@ impl<'w, 'a, 't> Rows<'w, 'a, 't> {
     }
 
     fn emit(self, sink: &mut Sink) {
-        let redirect = self.redirect_route();
-        let routes = redirect.into_iter().chain(self.first).chain(self.last);
-        for (number, mut route) in (0_u32..).zip(routes) {
+        if let Some(redirect) = self.redirect_route() {
+            sink.resource(Resource::Route(Box::new(redirect)));
+        }
+        let routes = (1_u32..).zip(self.first).chain((LAST..).zip(self.last));
+        for (number, mut route) in routes {
             route.precedence = Precedence::InOrder(number);
             sink.resource(Resource::Route(Box::new(route)));
         }
