@@ -1,6 +1,6 @@
 //! What translation decides: resources, statuses and findings.
 
-use crate::{Finding, istio::mesh::Mesh};
+use crate::{Finding, backend::Resolved, istio::mesh::Mesh};
 use gwanmun_api::ObjectKey;
 use gwanmun_ir::{Key, Resource};
 use serde::Serialize;
@@ -28,6 +28,8 @@ pub(crate) struct Sink {
     findings: BTreeSet<Finding>,
     /// The mesh configuration, once it was read.
     pub(crate) mesh: Option<Rc<Mesh>>,
+    /// Backends resolved so far.
+    pub(crate) resolved: Resolved,
 }
 
 impl Sink {

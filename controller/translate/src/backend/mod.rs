@@ -112,11 +112,40 @@ pub(crate) struct ClusterPolicy {
     pub(crate) source: Option<SourceRef>,
 }
 
+/// What was resolved already: routes name the same backends again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Resolved(BTreeMap<ResolvedKey, Result<ClusterKey, BackendError>>);
+
+/// All of a [`BackendRequest`]; TLS by its suffix.
+type ResolvedKey = (String, String, Option<u16>, String, bool, Option<String>);
+
 /// Resolves a backend to its cluster, adding cluster and endpoints to `sink` if they are new.
 ///
 /// # Errors
 /// When it does not exist; nothing is added then.
 pub(crate) fn cluster(
+    store: &Store,
+    options: &Options,
+    sink: &mut Sink,
+    request: &BackendRequest<'_>,
+) -> Result<ClusterKey, BackendError> {
+    let key = (
+        request.host.to_owned(),
+        request.client_namespace.to_owned(),
+        request.port,
+        request.subset.to_owned(),
+        request.require_http2,
+        request.tls.as_ref().map(|(_, suffix)| (*suffix).to_owned()),
+    );
+    if let Some(known) = sink.resolved.0.get(&key) {
+        return known.clone();
+    }
+    let result = resolve(store, options, sink, request);
+    sink.resolved.0.insert(key, result.clone());
+    result
+}
+
+fn resolve(
     store: &Store,
     options: &Options,
     sink: &mut Sink,
