@@ -134,8 +134,6 @@ codes! {
     ReferencedResourceNotFound = "IST0101",
     /// Gateway ports that conflict (`ConflictingGateways`).
     ConflictingGateways = "IST0145",
-    /// VirtualServices that claim the same host (`ConflictingMeshGatewayVirtualServiceHosts`).
-    ConflictingVirtualServices = "IST0109",
     /// A VirtualService rule that never matches (`VirtualServiceUnreachableRule`).
     UnreachableRule = "IST0130",
     /// A VirtualService host that no Gateway serves (`VirtualServiceHostNotFoundInGateway`).

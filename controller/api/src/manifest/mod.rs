@@ -138,12 +138,15 @@ pub fn read(file: &str, text: &str, default_namespace: &str) -> ReadResult {
         Err(malformed) => match serde_json::from_str::<Value>(text) {
             Ok(value) => reader.value(value, crate::FieldLines::new(1), None),
             Err(_) => {
-                reader.finding(
-                    ReadSeverity::Error,
-                    ReadCode::BrokenFile,
-                    malformed.line,
-                    format!("not valid YAML: {}", malformed.message),
-                );
+                reader.result.findings.push(ReadFinding {
+                    severity: ReadSeverity::Error,
+                    code: ReadCode::BrokenFile,
+                    object: String::new(),
+                    field: String::new(),
+                    message: format!("not valid YAML: {}", malformed.message),
+                    file: Arc::clone(&reader.file),
+                    line: malformed.line,
+                });
                 reader.result.broken = true;
                 reader.result.objects.clear();
             }
@@ -233,26 +236,17 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn finding(&mut self, severity: ReadSeverity, code: ReadCode, line: u32, message: String) {
-        self.result.findings.push(ReadFinding {
-            severity,
-            code,
-            object: String::new(),
-            field: String::new(),
-            message,
-            file: Arc::clone(&self.file),
-            line,
-        });
-    }
-
     fn document(&mut self, document: &yaml::Document) {
         for (message, line) in &document.errors {
-            self.finding(
-                ReadSeverity::Error,
-                ReadCode::BrokenObject,
-                *line,
-                message.clone(),
-            );
+            self.result.findings.push(ReadFinding {
+                severity: ReadSeverity::Error,
+                code: ReadCode::BrokenObject,
+                object: document.root.label(),
+                field: String::new(),
+                message: message.clone(),
+                file: Arc::clone(&self.file),
+                line: *line,
+            });
         }
         if document.errors.is_empty() && !document.root.is_null() {
             self.node(&document.root, None);

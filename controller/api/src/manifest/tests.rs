@@ -121,7 +121,7 @@ fn a_wrong_object_is_left_out_alone() {
             "Error GWM0102 ||not a Kubernetes object (a.yaml:14)",
             "Error GWM0102 ||not a Kubernetes object (a.yaml:16)",
             "Error GWM0102 ||not a Kubernetes object (a.yaml:18)",
-            "Error GWM0102 ||field `name` is written twice (first on line 22) (a.yaml:22)",
+            "Error GWM0102 Service twice||field `name` is written twice (first on line 22) (a.yaml:22)",
         ]
     );
 }

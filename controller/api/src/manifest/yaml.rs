@@ -118,6 +118,21 @@ impl Node {
         }
     }
 
+    /// What an object calls itself, as far as it can be read: `Service default/echo`.
+    pub(super) fn label(&self) -> String {
+        let metadata = self.field("metadata");
+        let text = |name: &str| metadata.and_then(|metadata| metadata.text(name));
+        let separator = text("namespace").map_or("", |_| "/");
+        format!(
+            "{} {}{separator}{}",
+            self.text("kind").unwrap_or_default(),
+            text("namespace").unwrap_or_default(),
+            text("name").unwrap_or_default()
+        )
+        .trim()
+        .to_owned()
+    }
+
     fn field(&self, name: &str) -> Option<&Self> {
         match &self.content {
             Content::Fields(fields) => fields
