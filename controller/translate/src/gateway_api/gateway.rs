@@ -87,7 +87,9 @@ fn tell_foreign(cx: &mut Context<'_, '_>, gateway: Ref<'_, Gateway>) {
     } else {
         (
             Severity::Warning,
-            format!("GatewayClass `{class}` is not ours and does not exist: ignored"),
+            format!(
+                "GatewayClass `{class}` does not exist: ignored; use class `gwanmun`, or `--gateway-class {class}`"
+            ),
         )
     };
     let field = "spec.gatewayClassName";

@@ -57,7 +57,7 @@ impl Outcome {
         } else if !accepted.holds() {
             invalid("the listener is not accepted")
         } else if !listener.certified {
-            invalid("it has no usable certificate: TLS handshakes fail")
+            invalid("it has no usable certificate")
         } else if let Some(text) = failure {
             if parent.binds.is_empty() {
                 accepted = Decision::no(Reason::PortUnavailable, text);
