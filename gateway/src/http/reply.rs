@@ -9,6 +9,9 @@ use bytes::Bytes;
 use http::Method;
 use std::borrow::Cow;
 
+/// Details of an answer in place of a backend that is invalid.
+const INVALID_BACKEND: &str = "invalid_backend";
+
 /// An answer the gateway makes itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct LocalReply {
@@ -102,7 +105,7 @@ impl LocalReply {
             gwanmun_ir::Failure::ClusterNotFound => {
                 Self::new(503, "cluster_not_found").flag(Flag::Nc)
             }
-            gwanmun_ir::Failure::InvalidBackend => Self::new(500, "invalid_backend"),
+            gwanmun_ir::Failure::InvalidBackend => Self::new(500, INVALID_BACKEND),
         }
     }
 
@@ -119,6 +122,17 @@ impl LocalReply {
         }
     }
 
+    /// What a gRPC client is told. Calls to an invalid backend are `UNAVAILABLE`, as a
+    /// [GRPCRoute] demands, everything else is as Envoy translates the HTTP status.
+    ///
+    /// [GRPCRoute]: https://gateway-api.sigs.k8s.io/reference/api-spec/main/spec/#grpcrouterule
+    fn grpc_status(&self) -> u32 {
+        if self.details == INVALID_BACKEND {
+            return 14;
+        }
+        grpc_status(self.status)
+    }
+
     /// The head and body to send, fields in Envoy's order. `now` is in seconds since the Unix
     /// epoch. The body is empty for HEAD, and for gRPC, where it is `grpc-message`.
     pub(crate) fn into_response(
@@ -128,6 +142,7 @@ impl LocalReply {
         now: u64,
     ) -> (ResponseHead, Bytes) {
         let mut head = ResponseHead::new(if asked.grpc { 200 } else { self.status });
+        let grpc_status = self.grpc_status();
         let fields = head.fields_mut();
         for (name, value) in &self.headers {
             fields.add(name, value);
@@ -139,7 +154,7 @@ impl LocalReply {
         let mut text = itoa::Buffer::new();
         if asked.grpc {
             fields.add("content-type", b"application/grpc");
-            let code = text.format(grpc_status(self.status)).as_bytes();
+            let code = text.format(grpc_status).as_bytes();
             fields.set_known(Known::GrpcStatus, &[code]);
             if !body.is_empty() {
                 fields.set_known(Known::GrpcMessage, &[&percent_encode(&body)]);
@@ -264,6 +279,17 @@ mod tests {
                  server: gwanmun\r\ncontent-length: 0\r\n\r\n"
             )
         );
+    }
+
+    #[test]
+    fn grpc_calls_to_an_invalid_backend_are_unavailable() {
+        let reply = LocalReply::failure(gwanmun_ir::Failure::InvalidBackend);
+        let grpc = Asked {
+            grpc: true,
+            ..PLAIN
+        };
+        let text = sent(reply, grpc, h1::Connection::KeepAlive);
+        assert!(text.contains("grpc-status: 14\r\n"), "{text}");
     }
 
     #[test]
