@@ -119,7 +119,7 @@ impl Gateway {
 
     /// What requests are served from now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.inner.shared.snapshot.load()
+        self.inner.shared.snapshot.keep()
     }
 
     /// Adds admin paths: asked before the built-in ones.

@@ -1,7 +1,7 @@
 //! One consistent state of everything that requests are served from.
 
 use crate::{cluster::Cluster, listener::ListenerTable};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use foldhash::fast::RandomState;
 use gwanmun_ir::{ClusterKey, ListenerKey};
 use std::{collections::HashMap, sync::Arc};
@@ -32,8 +32,13 @@ impl Snapshot {
 pub(crate) struct SnapshotHandle(ArcSwap<Snapshot>);
 
 impl SnapshotHandle {
-    /// The current snapshot, to be kept for one request.
-    pub(crate) fn load(&self) -> Arc<Snapshot> {
+    /// The current snapshot, to be looked at and let go: no counter is shared among threads.
+    pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.0.load()
+    }
+
+    /// The current snapshot, to be kept.
+    pub(crate) fn keep(&self) -> Arc<Snapshot> {
         self.0.load_full()
     }
 

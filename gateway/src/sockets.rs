@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use gwanmun_ir::{BindAddress, Key, Listener, ListenerKey, ListenerState, Resource, Transport};
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -103,6 +104,16 @@ impl SocketSet {
             .released
             .iter()
             .position(|open| open.place == place && place.port != 0);
+        let others = self.entries.iter().filter(|(other, _)| *other != key);
+        let others = others.filter_map(|(other, entry)| Some((other, entry.open.as_ref()?.place)));
+        let bound = prepared
+            .bound
+            .iter()
+            .map(|(other, place, _)| (other, *place));
+        let same = |other: Place| other == place && place.port != 0;
+        let rival = others.chain(bound).find(|(_, other)| same(*other));
+        let rival = rival.map(|(other, _)| other.to_string());
+        let beside_own = self.has_port(place.port, prepared);
         let entry = self.entries.entry(key.clone()).or_default();
         if entry.open.as_ref().is_some_and(|open| open.place == place) {
             entry.failure = None;
@@ -112,6 +123,10 @@ impl SocketSet {
             entry.failure = Some("UDP is not supported".to_owned());
             return;
         }
+        if let Some(rival) = rival {
+            entry.failure = Some(format!("{place} is in use by {rival}"));
+            return;
+        }
         if let Some(position) = taken {
             let open = prepared.released.swap_remove(position);
             open.key.store(Arc::new(key.clone()));
@@ -119,16 +134,21 @@ impl SocketSet {
             entry.failure = None;
             return;
         }
-        match bind(place.ip, place.port, config.concurrency) {
+        match bind(place.ip, place.port, config.concurrency, beside_own) {
             Ok(sockets) => prepared.bound.push((key.clone(), place, sockets)),
-            Err(error) => {
-                let place = match place.ip {
-                    Some(ip) => SocketAddr::new(ip, place.port).to_string(),
-                    None => format!("port {}", place.port),
-                };
-                entry.failure = Some(format!("cannot bind {place}: {error}"));
-            }
+            Err(error) => entry.failure = Some(format!("cannot bind {place}: {error}")),
         }
+    }
+
+    /// Whether the process listens on a port already, at whatever address.
+    fn has_port(&self, port: u16, prepared: &Prepared) -> bool {
+        let open = self
+            .entries
+            .values()
+            .filter_map(|entry| entry.open.as_ref());
+        let open = open.chain(&prepared.released).map(|open| open.place);
+        let bound = prepared.bound.iter().map(|(_, place, _)| *place);
+        port != 0 && open.chain(bound).any(|place| place.port == port)
     }
 
     /// Starts to accept on what [`prepare`](Self::prepare) bound, and closes what is superfluous,
@@ -189,6 +209,15 @@ impl SocketSet {
                 (key.clone(), state, address)
             })
             .collect()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            Some(ip) => SocketAddr::new(ip, self.port).fmt(f),
+            None => write!(f, "port {}", self.port),
+        }
     }
 }
 

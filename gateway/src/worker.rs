@@ -9,7 +9,12 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use gwanmun_ir::ListenerKey;
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
 use tokio::{
     runtime,
     sync::{Semaphore, mpsc, oneshot},
@@ -109,7 +114,11 @@ async fn work(core: Arc<Core>, room: Arc<Semaphore>, mut orders: mpsc::Unbounded
                 });
                 tokio::spawn(run(acceptor, order.socket, order.close, order.closed));
             }
-            _ = sweep.tick() => core.sweep(),
+            _ = sweep.tick() => {
+                if panic::catch_unwind(AssertUnwindSafe(|| core.sweep())).is_err() {
+                    tracing::error!("housekeeping panicked; it goes on");
+                }
+            }
         }
     }
 }

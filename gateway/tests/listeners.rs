@@ -4,9 +4,9 @@
 
 mod support;
 
-use gwanmun_ir::{Key, ListenerState};
-use std::net::TcpListener;
-use support::{TestGateway, build::*};
+use gwanmun_ir::{BindAddress, Key, Listener, ListenerKey, ListenerState, Resource, Transport};
+use std::net::{Ipv4Addr, TcpListener};
+use support::{TestGateway, build::*, client};
 
 #[test]
 fn a_taken_port_is_reported_and_the_others_are_served() {
@@ -47,4 +47,65 @@ fn a_removed_listener_refuses_connections() {
     gateway.remove(vec![Key::Listener(listener_key(80))]);
     std::net::TcpStream::connect(address).unwrap_err();
     assert!(gateway.gateway().addresses().is_empty());
+}
+
+#[test]
+fn one_port_is_bound_at_several_addresses_and_moved_between_them() {
+    let port = {
+        let probe = TcpListener::bind("127.0.0.1:0").unwrap();
+        probe.local_addr().unwrap().port()
+    };
+    let on = |name: &str, address: BindAddress| {
+        Resource::Listener(Listener {
+            key: ListenerKey::new(name),
+            address,
+            port,
+            transport: Transport::Tcp,
+        })
+    };
+    let loopback = |last| BindAddress::Ip([127, 0, 0, last].into());
+    let of = |name: &str| {
+        let mut own = chain(name, 80);
+        own.listener = ListenerKey::new(name);
+        [of_chain(own), of_route(route(name, name))]
+    };
+    let gateway = TestGateway::with(|config| config.bind = None);
+    let mut resources = vec![on("all", BindAddress::Any), on("one", loopback(1))];
+    resources.extend(of("all"));
+    resources.extend(of("one"));
+    gateway.serve(resources);
+    let ask = |last: u8| {
+        let address = (Ipv4Addr::new(127, 0, 0, last), port).into();
+        client::get(address, "a", "/").text()
+    };
+    assert_eq!((ask(1), ask(2)), ("one".to_owned(), "all".to_owned()));
+
+    // The same place twice is an error of the second.
+    let report = gateway.upsert(vec![on("twice", loopback(1))]);
+    let failed: Vec<_> = report
+        .listeners
+        .iter()
+        .filter_map(|(key, state)| match state {
+            ListenerState::Failed(reason) => Some((key.as_str(), reason.clone())),
+            ListenerState::Bound => None,
+        })
+        .collect();
+    let reason = format!("127.0.0.1:{port} is in use by one");
+    assert_eq!(failed, [("twice", reason)]);
+    gateway.remove(vec![Key::Listener(ListenerKey::new("twice"))]);
+
+    // From everywhere to one address, and back.
+    gateway.remove(vec![Key::Listener(ListenerKey::new("one"))]);
+    assert_eq!(ask(1), "all");
+    let report = gateway.upsert(vec![on("all", loopback(2))]);
+    assert!(
+        report
+            .listeners
+            .iter()
+            .all(|(_, state)| *state == ListenerState::Bound)
+    );
+    assert_eq!(ask(2), "all");
+    assert!(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+    gateway.upsert(vec![on("all", BindAddress::Any)]);
+    assert_eq!(ask(1), "all");
 }

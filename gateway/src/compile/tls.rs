@@ -5,13 +5,13 @@ use gwanmun_ir::{Alpn, Secret, SecretKey, SecretMaterial, Severity, TlsPolicy, T
 use rustls::{
     ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Weak},
+    sync::{Arc, LazyLock, Weak},
 };
 
 /// A certificate chain and key in service.
@@ -140,11 +140,13 @@ impl Configs {
 
 fn server_config(policy: &TlsPolicy, pairs: Vec<Arc<Pair>>) -> Result<ServerConfig, String> {
     let versions = versions(policy);
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider(policy)))
+    let mut config = ServerConfig::builder_with_provider(provider(policy))
         .with_protocol_versions(&versions)
         .map_err(|error| format!("these TLS versions and cipher suites do not fit: {error}"))?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Resolver { pairs }));
+    // Tickets carry the session; a cache would take memory for each policy.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols = policy.alpn.iter().map(|alpn| alpn_id(*alpn)).collect();
     if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
         config.ticketer = ticketer;
@@ -172,18 +174,23 @@ fn versions(policy: &TlsPolicy) -> Vec<&'static SupportedProtocolVersion> {
     .collect()
 }
 
-fn provider(policy: &TlsPolicy) -> CryptoProvider {
-    let mut provider = aws_lc_rs::default_provider();
-    if !policy.cipher_suites.is_empty() {
-        provider.cipher_suites.retain(|suite| match suite {
-            SupportedCipherSuite::Tls12(_) => policy
-                .cipher_suites
-                .iter()
-                .any(|name| suite.suite().as_str() == Some(name.as_str())),
-            SupportedCipherSuite::Tls13(_) => true,
-        });
+/// The library with everything it has.
+static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+
+fn provider(policy: &TlsPolicy) -> Arc<CryptoProvider> {
+    if policy.cipher_suites.is_empty() {
+        return Arc::clone(&PROVIDER);
     }
-    provider
+    let mut provider = CryptoProvider::clone(&PROVIDER);
+    provider.cipher_suites.retain(|suite| match suite {
+        SupportedCipherSuite::Tls12(_) => policy
+            .cipher_suites
+            .iter()
+            .any(|name| suite.suite().as_str() == Some(name.as_str())),
+        SupportedCipherSuite::Tls13(_) => true,
+    });
+    Arc::new(provider)
 }
 
 /// What is wrong with a policy whose configuration is `config`, and what happens instead.
@@ -204,7 +211,7 @@ pub(crate) fn problem(
 
 /// The cipher suites named by a policy that the TLS library does not have.
 fn unknown_ciphers(policy: &TlsPolicy) -> Vec<&str> {
-    let known = aws_lc_rs::default_provider().cipher_suites;
+    let known = &PROVIDER.cipher_suites;
     let names = policy.cipher_suites.iter().map(String::as_str);
     names
         .filter(|name| {

@@ -19,18 +19,25 @@ pub(crate) struct Sockets {
 }
 
 /// Binds and listens. No `ip` means all addresses, IPv4 and IPv6; port 0 takes any free port.
+/// `beside_own` says that this process listens on the port at another address.
 ///
 /// # Errors
 ///
 /// Whatever the kernel says, in particular that another process has the port.
-pub(crate) fn bind(ip: Option<IpAddr>, port: u16, workers: usize) -> io::Result<Sockets> {
+pub(crate) fn bind(
+    ip: Option<IpAddr>,
+    port: u16,
+    workers: usize,
+    beside_own: bool,
+) -> io::Result<Sockets> {
+    let bind_all = |wanted, dual| bind_all(wanted, dual, workers, beside_own);
     let wanted = match ip {
         Some(ip) => SocketAddr::new(ip, port),
         None => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
     };
-    match bind_all(wanted, ip.is_none(), workers) {
+    match bind_all(wanted, ip.is_none()) {
         Err(error) if ip.is_none() && is_without_ipv6(&error) => {
-            bind_all((Ipv4Addr::UNSPECIFIED, port).into(), false, workers)
+            bind_all((Ipv4Addr::UNSPECIFIED, port).into(), false)
         }
         outcome => outcome,
     }
@@ -42,10 +49,17 @@ fn is_without_ipv6(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
 }
 
-fn bind_all(wanted: SocketAddr, dual: bool, workers: usize) -> io::Result<Sockets> {
+fn bind_all(
+    wanted: SocketAddr,
+    dual: bool,
+    workers: usize,
+    beside_own: bool,
+) -> io::Result<Sockets> {
     // Sockets that share a port also share it with a stranger that asks for it, even another
-    // gateway. One socket that does not share finds out first whether the port is free.
+    // gateway. One socket that does not share finds out first whether the port is free, unless
+    // our own sockets would stand in its way.
     let first = open(wanted, dual)?;
+    first.set_reuse_port(beside_own)?;
     first.bind(&wanted.into())?;
     let address = first
         .local_addr()?
@@ -85,7 +99,7 @@ mod tests {
 
     #[test]
     fn all_workers_share_one_free_port() {
-        let sockets = bind(Some(Ipv4Addr::LOCALHOST.into()), 0, 3).unwrap();
+        let sockets = bind(Some(Ipv4Addr::LOCALHOST.into()), 0, 3, false).unwrap();
         assert_eq!(sockets.each.len(), 3);
         assert_ne!(sockets.address.port(), 0);
         for socket in &sockets.each {
@@ -96,27 +110,29 @@ mod tests {
 
     #[test]
     fn a_dual_stack_socket_takes_ipv4() {
-        let sockets = bind(None, 0, 1).unwrap();
+        let sockets = bind(None, 0, 1, false).unwrap();
         TcpStream::connect((Ipv4Addr::LOCALHOST, sockets.address.port())).unwrap();
     }
 
     #[test]
     fn a_taken_port_is_an_error_even_if_it_could_be_shared() {
-        let first = bind(Some(Ipv4Addr::LOCALHOST.into()), 0, 2).unwrap();
-        let error = bind(first.address.ip().into(), first.address.port(), 2).unwrap_err();
+        let first = bind(Some(Ipv4Addr::LOCALHOST.into()), 0, 2, false).unwrap();
+        let error = bind(first.address.ip().into(), first.address.port(), 2, false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         let plain = TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = plain.local_addr().unwrap();
-        let error = bind(Some(taken.ip()), taken.port(), 2).unwrap_err();
+        let error = bind(Some(taken.ip()), taken.port(), 2, false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let error = bind(Some(taken.ip()), taken.port(), 2, true).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
     fn a_port_is_free_again_once_its_sockets_are_closed() {
-        let first = bind(Some(Ipv4Addr::LOCALHOST.into()), 0, 2).unwrap();
+        let first = bind(Some(Ipv4Addr::LOCALHOST.into()), 0, 2, false).unwrap();
         let address = first.address;
         let _client = TcpStream::connect(address).unwrap();
         drop(first);
-        bind(Some(address.ip()), address.port(), 2).unwrap();
+        bind(Some(address.ip()), address.port(), 2, false).unwrap();
     }
 }

@@ -211,7 +211,7 @@ fn any_change() -> impl Strategy<Value = Change> {
 }
 
 proptest! {
-    #![proptest_config(PropConfig { cases: 300, ..PropConfig::default() })]
+    #![proptest_config(PropConfig { cases: 128, ..PropConfig::default() })]
 
     #[test]
     fn the_index_finds_what_a_linear_search_finds(
