@@ -18,12 +18,8 @@ pub(crate) enum Protocol {
 pub(crate) struct Connection {
     /// The stream, TLS finished.
     pub(crate) io: UpstreamIo,
-    /// What was agreed on.
-    pub(crate) protocol: Protocol,
     /// Our end's address.
     pub(crate) local: Option<SocketAddr>,
-    /// The cluster's TLS generation at the time of connecting; part of a pool's key.
-    pub(crate) tls_generation: u64,
     /// Counts the connection against the circuit breaker; keep it as long as the stream.
     pub(crate) guard: Guard,
 }
@@ -164,8 +160,6 @@ impl Cluster {
         Ok(Connection {
             local: io.local_addr(),
             io,
-            protocol,
-            tls_generation: self.tls_generation,
             guard,
         })
     }

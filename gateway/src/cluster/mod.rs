@@ -20,8 +20,8 @@ mod verify;
 
 pub(crate) use balance::Member;
 pub(crate) use breaker::{Guard, Overflow, Resource};
-pub(crate) use connect::{ConnectError, ConnectFailure, Connection, Protocol};
+pub(crate) use connect::{ConnectError, ConnectFailure, Protocol};
 pub(crate) use endpoint::{Endpoint, EndpointRef, NoHealthyEndpoint, Outcome};
 pub(crate) use io::UpstreamIo;
-pub(crate) use registry::{Changes, Clusters, Registry};
+pub(crate) use registry::{Clusters, Registry};
 pub(crate) use state::{Cluster, State};

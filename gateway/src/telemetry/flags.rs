@@ -116,6 +116,7 @@ impl ResponseFlags {
     pub(crate) const NONE: Self = Self(0);
 
     /// Exactly this flag.
+    #[cfg(test)]
     pub(crate) const fn one(flag: Flag) -> Self {
         Self(flag.code())
     }
@@ -136,6 +137,7 @@ impl ResponseFlags {
     }
 
     /// The same with `flag` at the end, unless it is set.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn with(mut self, flag: Flag) -> Self {
         self.set(flag);
