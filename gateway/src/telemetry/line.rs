@@ -15,17 +15,25 @@ fn text(out: &mut Vec<u8>, value: Option<&str>) {
 fn plain(out: &mut Vec<u8>, value: Option<&[u8]>) {
     match value {
         None => out.push(b'-'),
-        Some(value) if value.iter().all(|&byte| byte >= 0x20 && byte != 0x7f) => {
+        Some(value) if !any(value, |byte| byte < 0x20 || byte == 0x7f) => {
             out.extend_from_slice(value);
         }
         Some(value) => percent(out, value),
     }
 }
 
+/// Whether `special` holds for a byte. Without an early end, so that it becomes vector code: nearly
+/// always there is none.
+fn any(value: &[u8], special: impl Fn(u8) -> bool) -> bool {
+    value
+        .iter()
+        .fold(false, |found, &byte| found | special(byte))
+}
+
 /// Writes a path, its quotes percent-encoded, or `-`.
 fn path(out: &mut Vec<u8>, value: Option<&str>) {
     match value.map(str::as_bytes) {
-        Some(value) if value.contains(&b'"') => percent(out, value),
+        Some(value) if any(value, |byte| byte == b'"') => percent(out, value),
         other => plain(out, other),
     }
 }
@@ -53,6 +61,17 @@ fn number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
+/// Writes a byte, which addresses are made of, without the general machinery.
+fn small(out: &mut Vec<u8>, value: u8) {
+    if value >= 100 {
+        out.push(b'0' + value / 100);
+    }
+    if value >= 10 {
+        out.push(b'0' + value / 10 % 10);
+    }
+    out.push(b'0' + value % 10);
+}
+
 /// Writes an address as `SocketAddr` prints it.
 fn address(out: &mut Vec<u8>, address: SocketAddr) {
     match address {
@@ -61,7 +80,7 @@ fn address(out: &mut Vec<u8>, address: SocketAddr) {
                 if index > 0 {
                     out.push(b'.');
                 }
-                number(out, octet.into());
+                small(out, octet);
             }
             out.push(b':');
             number(out, address.port().into());
@@ -206,8 +225,8 @@ fn string(out: &mut Vec<u8>, before: &str, value: Option<&[u8]>) {
         return;
     };
     out.push(b'"');
-    let harmless = |byte: &u8| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\';
-    if value.iter().all(harmless) {
+    let special = |byte| !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\';
+    if !any(value, special) {
         out.extend_from_slice(value);
     } else {
         for chunk in value.utf8_chunks() {

@@ -171,6 +171,20 @@ fn json_has_null_for_a_route_without_name() {
 }
 
 #[test]
+fn addresses_are_written_as_the_library_prints_them() {
+    for text in [
+        "1.23.100.255:0",
+        "0.9.10.99:65535",
+        "[::]:1",
+        "[2001:db8::a]:8080",
+    ] {
+        let mut out = Vec::new();
+        address(&mut out, text.parse().unwrap());
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+}
+
+#[test]
 fn json_survives_any_bytes() {
     let start = Instant::now();
     let exchange = Exchange {
