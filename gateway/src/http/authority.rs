@@ -37,25 +37,39 @@ fn is_port_suffix(text: &[u8]) -> bool {
 
 #[inline]
 fn is_host_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric()
-        || matches!(
-            b,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'%'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b';'
-                | b'='
-        )
+    HOST_BYTES.get(usize::from(b)).copied().unwrap_or(false)
 }
+
+const HOST_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut at = 0_u8;
+    while at < 128 {
+        #[expect(clippy::indexing_slicing, reason = "in a constant, at most 127")]
+        #[expect(clippy::as_conversions, reason = "in a constant, at most 127")]
+        {
+            bytes[at as usize] = at.is_ascii_alphanumeric()
+                || matches!(
+                    at,
+                    b'-' | b'.'
+                        | b'_'
+                        | b'~'
+                        | b'%'
+                        | b'!'
+                        | b'$'
+                        | b'&'
+                        | b'\''
+                        | b'('
+                        | b')'
+                        | b'*'
+                        | b'+'
+                        | b';'
+                        | b'='
+                );
+        }
+        at += 1;
+    }
+    bytes
+};
 
 #[cfg(test)]
 mod tests {

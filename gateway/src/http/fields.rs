@@ -16,7 +16,7 @@ pub(super) enum Place {
     Received,
     /// In the received head, and the line is exactly `name: value\r\n`, ready to be sent.
     Line,
-    /// In the arena.
+    /// In the arena; a field is a line ready to be sent.
     Arena,
     /// In the list of HTTP/2 pairs; the name's offset is the index.
     Pair,
@@ -50,6 +50,25 @@ pub(super) struct Field {
 }
 
 impl Field {
+    /// A field that stands in the received head: offsets and lengths of name and value.
+    #[inline]
+    pub(super) fn received(name: (usize, usize), value: (usize, usize), line: bool) -> Self {
+        Self {
+            name_at: offset(name.0),
+            name_len: u16::try_from(name.1).unwrap_or(u16::MAX),
+            value_at: offset(value.0),
+            value_len: offset(value.1),
+            known: Known::Other,
+            place: if line { Place::Line } else { Place::Received },
+        }
+    }
+
+    /// Where its name is.
+    pub(super) fn name_range(&self) -> std::ops::Range<usize> {
+        let at = index(self.name_at);
+        at..at.saturating_add(usize::from(self.name_len))
+    }
+
     /// The number of its name.
     pub(super) fn known(&self) -> Known {
         self.known
@@ -86,27 +105,85 @@ fn index(n: u32) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
+/// Bytes the arena has room for at first: what the gateway adds to a request.
+const ARENA: usize = 320;
+
+/// A line that is being written to the arena.
+struct Line {
+    name_at: u32,
+    name_len: u16,
+    value_at: u32,
+}
+
+impl Line {
+    fn begin(arena: &mut Vec<u8>, known: Known, name: &[u8]) -> Self {
+        let name_at = offset(arena.len());
+        if known.text().is_empty() {
+            arena.extend_from_slice(name);
+            arena.extend_from_slice(b": ");
+        } else {
+            arena.extend_from_slice(known.prefix().as_bytes());
+        }
+        Self {
+            name_at,
+            name_len: u16::try_from(name.len()).unwrap_or(u16::MAX),
+            value_at: offset(arena.len()),
+        }
+    }
+
+    fn end(self, arena: &mut Vec<u8>, known: Known) -> Field {
+        let value_len = offset(arena.len()).saturating_sub(self.value_at);
+        arena.extend_from_slice(b"\r\n");
+        Field {
+            name_at: self.name_at,
+            name_len: self.name_len,
+            value_at: self.value_at,
+            value_len,
+            known,
+            place: Place::Arena,
+        }
+    }
+}
+
 impl Default for Fields {
     fn default() -> Self {
-        Self::received(Bytes::new(), 0)
+        Self::new(Bytes::new(), Vec::with_capacity(8))
     }
 }
 
 impl Fields {
-    /// An empty list over a received head, with room for `count` fields and those the gateway adds.
-    pub(super) fn received(received: Bytes, count: usize) -> Self {
+    /// The fields of a received head whose names are in lower case.
+    pub(super) fn received(received: Bytes, list: Vec<Field>) -> Self {
+        let mut fields = Self::new(received, list);
+        for (at, field) in fields.list.iter_mut().enumerate() {
+            field.known = Known::classify(part(
+                &fields.received,
+                field.name_at,
+                u32::from(field.name_len),
+            ));
+            if let Some(slot) = fields.first.get_mut(field.known.index())
+                && *slot == 0
+            {
+                *slot = u16::try_from(at.saturating_add(1)).unwrap_or(u16::MAX);
+            }
+        }
+        fields
+    }
+
+    fn new(received: Bytes, list: Vec<Field>) -> Self {
         Self {
             received,
             arena: Vec::new(),
             pairs: Vec::new(),
-            list: Vec::with_capacity(count.saturating_add(8)),
+            list,
             first: [0; Known::COUNT],
         }
     }
 
     /// The fields of a decoded HTTP/2 head.
     pub(super) fn pairs(map: HeaderMap) -> Self {
-        let mut fields = Self::received(Bytes::new(), map.len());
+        let list = Vec::with_capacity(map.len().saturating_add(8));
+        let mut fields = Self::new(Bytes::new(), list);
         fields.pairs.reserve_exact(map.len());
         for (name, value) in map {
             // A name is given once for all its values.
@@ -127,28 +204,6 @@ impl Fields {
             fields.pairs.push((name, value));
         }
         fields
-    }
-
-    /// Adds a field that stands in the received head.
-    #[inline]
-    pub(super) fn push_received(
-        &mut self,
-        name: (usize, usize),
-        value: (usize, usize),
-        line: bool,
-    ) {
-        let name_at = offset(name.0);
-        let name_len = u16::try_from(name.1).unwrap_or(u16::MAX);
-        let known = Known::classify(part(&self.received, name_at, u32::from(name_len)));
-        self.note(known);
-        self.list.push(Field {
-            name_at,
-            name_len,
-            value_at: offset(value.0),
-            value_len: offset(value.1),
-            known,
-            place: if line { Place::Line } else { Place::Received },
-        });
     }
 
     /// Remembers that the next field pushed has this number.
@@ -312,25 +367,16 @@ impl Fields {
             .count()
     }
 
-    /// Copies a field made of these value parts into the arena.
+    /// Copies a field made of these value parts into the arena, as a line.
     fn make(&mut self, known: Known, name: &[u8], value: &[&[u8]]) -> Field {
         if self.arena.capacity() == 0 {
-            self.arena.reserve(256);
+            self.arena.reserve(ARENA);
         }
-        let name_at = offset(self.arena.len());
-        self.arena.extend_from_slice(name);
-        let value_at = offset(self.arena.len());
+        let line = Line::begin(&mut self.arena, known, name);
         for piece in value {
             self.arena.extend_from_slice(piece);
         }
-        Field {
-            name_at,
-            name_len: u16::try_from(name.len()).unwrap_or(u16::MAX),
-            value_at,
-            value_len: offset(self.arena.len()).saturating_sub(value_at),
-            known,
-            place: Place::Arena,
-        }
+        line.end(&mut self.arena, known)
     }
 
     /// Adds a field at the end. `name` is in lower case.
@@ -384,10 +430,10 @@ impl Fields {
             return;
         };
         let mut arena = std::mem::take(&mut self.arena);
-        arena.reserve(256);
-        let name_at = offset(arena.len());
-        arena.extend_from_slice(name);
-        let value_at = offset(arena.len());
+        if arena.capacity() == 0 {
+            arena.reserve(ARENA);
+        }
+        let line = Line::begin(&mut arena, known, name);
         for position in at..self.list.len() {
             let Some(field) = self.list.get(position).copied() else {
                 break;
@@ -409,14 +455,7 @@ impl Fields {
             arena.push(b',');
         }
         arena.extend_from_slice(value);
-        let field = Field {
-            name_at,
-            name_len: u16::try_from(name.len()).unwrap_or(u16::MAX),
-            value_at,
-            value_len: offset(arena.len()).saturating_sub(value_at),
-            known,
-            place: Place::Arena,
-        };
+        let field = line.end(&mut arena, known);
         self.arena = arena;
         self.drop_from(at.saturating_add(1), known, name);
         if let Some(slot) = self.list.get_mut(at) {
@@ -482,40 +521,42 @@ impl Fields {
         }
     }
 
-    /// Appends all fields as HTTP/1 lines. Neighbours that arrived ready to be sent are copied
+    /// Appends all fields as HTTP/1 lines. Neighbours that are ready to be sent are copied
     /// together.
     pub(super) fn write_lines(&self, out: &mut Vec<u8>) {
-        let mut run: Option<(u32, u32)> = None;
+        let mut run = (Place::Line, 0, 0);
         for field in &self.list {
             if field.known == Known::Gone {
                 continue;
             }
-            if field.place == Place::Line {
-                let end = field
-                    .value_at
-                    .saturating_add(field.value_len)
-                    .saturating_add(2);
-                run = match run {
-                    Some((start, until)) if until == field.name_at => Some((start, end)),
-                    Some((start, until)) => {
-                        out.extend_from_slice(part(&self.received, start, until - start));
-                        Some((field.name_at, end))
-                    }
-                    None => Some((field.name_at, end)),
-                };
+            if !matches!(field.place, Place::Line | Place::Arena) {
+                self.write_run(run, out);
+                run = (Place::Line, 0, 0);
+                out.extend_from_slice(self.field_name(field));
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(self.field_value(field));
+                out.extend_from_slice(b"\r\n");
                 continue;
             }
-            if let Some((start, until)) = run.take() {
-                out.extend_from_slice(part(&self.received, start, until - start));
+            if (run.0, run.2) != (field.place, field.name_at) {
+                self.write_run(run, out);
+                run = (field.place, field.name_at, 0);
             }
-            out.extend_from_slice(self.field_name(field));
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(self.field_value(field));
-            out.extend_from_slice(b"\r\n");
+            run.2 = field
+                .value_at
+                .saturating_add(field.value_len)
+                .saturating_add(2);
         }
-        if let Some((start, until)) = run {
-            out.extend_from_slice(part(&self.received, start, until - start));
-        }
+        self.write_run(run, out);
+    }
+
+    /// Appends lines that follow each other: where, from, up to.
+    fn write_run(&self, (place, from, to): (Place, u32, u32), out: &mut Vec<u8>) {
+        let source: &[u8] = match place {
+            Place::Arena => &self.arena,
+            Place::Received | Place::Line | Place::Pair => &self.received,
+        };
+        out.extend_from_slice(part(source, from, to.saturating_sub(from)));
     }
 
     /// Removes the first field of a number and says where its value is, in the received head or
@@ -553,7 +594,7 @@ impl Fields {
     /// Copies text into the arena.
     pub(super) fn store(&mut self, parts: &[&[u8]]) -> Span {
         if self.arena.capacity() == 0 {
-            self.arena.reserve(256);
+            self.arena.reserve(ARENA);
         }
         let at = offset(self.arena.len());
         for piece in parts {

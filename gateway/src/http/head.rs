@@ -262,6 +262,12 @@ impl RequestHead {
         text(self.fields.text(self.authority))
     }
 
+    /// As [`Self::authority`].
+    #[inline]
+    pub(super) fn authority_bytes(&self) -> &[u8] {
+        self.fields.text(self.authority)
+    }
+
     /// The authority's host in lower case, without port.
     #[inline]
     pub(crate) fn host(&self) -> &str {

@@ -33,6 +33,14 @@ macro_rules! known {
                 }
             }
 
+            /// The name and what stands between it and the value; empty for groups.
+            pub(super) const fn prefix(self) -> &'static str {
+                match self {
+                    Self::Other | Self::EnvoyOther | Self::Gone => "",
+                    $(Self::$variant => concat!($text, ": "),)*
+                }
+            }
+
             /// The name as the `http` crate has it; nothing for groups.
             pub(crate) fn header_name(self) -> Option<HeaderName> {
                 match self {

@@ -10,38 +10,30 @@ use gwanmun_ir::PathNormalization as Mode;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Unnormal;
 
-/// What a byte of a path asks for.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Class {
-    /// Nothing.
-    Plain,
-    /// A look at its neighbours.
-    Slash,
-    /// A look at its neighbours.
-    Dot,
-    /// The end of the path.
-    Query,
-    /// The end of the target.
-    Fragment,
-    /// Work.
-    Odd,
-}
+/// A slash: what follows decides.
+const SLASH: u8 = 1;
+/// A dot: what stands before decides.
+const DOT: u8 = 2;
+/// The end of the path.
+const QUERY: u8 = 4;
+/// Work.
+const ODD: u8 = 8;
 
-const CLASSES: [Class; 256] = {
-    let mut classes = [Class::Plain; 256];
+/// What each byte of a path asks for.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
     let mut at = 0;
     while at < 256 {
         #[expect(clippy::indexing_slicing, reason = "in a constant, at most 255")]
         #[expect(clippy::as_conversions, reason = "in a constant, at most 255")]
         {
             classes[at] = match at as u8 {
-                b'/' => Class::Slash,
-                b'.' => Class::Dot,
-                b'?' => Class::Query,
-                b'#' => Class::Fragment,
-                b'%' | b'\\' => Class::Odd,
-                byte if is_escaped(byte) => Class::Odd,
-                _ => Class::Plain,
+                b'/' => SLASH,
+                b'.' => DOT,
+                b'?' => QUERY,
+                b'#' | b'%' | b'\\' => ODD,
+                byte if is_escaped(byte) => ODD,
+                _ => 0,
             };
         }
         at += 1;
@@ -55,13 +47,6 @@ const fn is_escaped(byte: u8) -> bool {
         byte,
         0..=b' ' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x7f..
     )
-}
-
-fn class(byte: u8) -> Class {
-    CLASSES
-        .get(usize::from(byte))
-        .copied()
-        .unwrap_or(Class::Odd)
 }
 
 /// Normalises a target, path and query; nothing when it is in normal form already, which takes
@@ -96,23 +81,23 @@ fn is_normal(target: &[u8], mode: Mode) -> bool {
     if mode == Mode::None {
         return memchr::memchr(b'#', target).is_none() && !target.is_empty();
     }
-    let merges = mode != Mode::Base;
-    let mut after_slash = false;
+    // What must not follow a slash.
+    let after_slash = if mode == Mode::Base { DOT } else { DOT | SLASH };
+    let mut previous = 0;
+    let mut found = 0;
     for (at, byte) in target.iter().enumerate() {
-        match class(*byte) {
-            Class::Plain => after_slash = false,
-            Class::Slash if after_slash && merges => return false,
-            Class::Slash => after_slash = true,
-            Class::Dot if after_slash => return false,
-            Class::Dot => {}
-            Class::Query => {
-                let query = target.get(at..).unwrap_or_default();
-                return at > 0 && memchr::memchr(b'#', query).is_none();
-            }
-            Class::Fragment | Class::Odd => return false,
+        let class = CLASSES.get(usize::from(*byte)).copied().unwrap_or(ODD);
+        if class == QUERY {
+            let query = target.get(at..).unwrap_or_default();
+            return found == 0 && at > 0 && memchr::memchr(b'#', query).is_none();
         }
+        found |= class & ODD;
+        if previous == SLASH {
+            found |= class & after_slash;
+        }
+        previous = class;
     }
-    !target.is_empty()
+    found == 0 && !target.is_empty()
 }
 
 /// The byte of an escape `%XX`, and whether it is one.

@@ -3,12 +3,10 @@
 /// A random version 4 UUID ([RFC 9562 5.4](https://www.rfc-editor.org/rfc/rfc9562#section-5.4))
 /// as text. Unique, not secret.
 pub(crate) fn uuid4() -> [u8; 36] {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut bytes = fastrand::u128(..).to_be_bytes();
     let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
     *version = (*version & 0x0f) | 0x40;
     *variant = (*variant & 0x3f) | 0x80;
-    let digit = |n: u8| HEX.get(usize::from(n & 15)).copied().unwrap_or(b'0');
     let mut text = [b'-'; 36];
     let mut slots = text.iter_mut();
     for (at, byte) in bytes.into_iter().enumerate() {
@@ -16,12 +14,26 @@ pub(crate) fn uuid4() -> [u8; 36] {
             slots.next();
         }
         if let (Some(high), Some(low)) = (slots.next(), slots.next()) {
-            *high = digit(byte >> 4);
-            *low = digit(byte);
+            (*high, *low) = PAIRS.get(usize::from(byte)).copied().unwrap_or_default();
         }
     }
     text
 }
+
+/// Every byte as two hexadecimal digits.
+const PAIRS: [(u8, u8); 256] = {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [(0, 0); 256];
+    let mut at = 0;
+    while at < 256 {
+        #[expect(clippy::indexing_slicing, reason = "in a constant, within both tables")]
+        {
+            pairs[at] = (HEX[at >> 4], HEX[at & 15]);
+        }
+        at += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {

@@ -1,20 +1,11 @@
 //! From parsed slices to fields over the frozen head.
 
-use crate::http::fields::Fields;
+use crate::http::fields::{Field, Fields};
 use bytes::{Buf, BytesMut};
-use smallvec::SmallVec;
-
-/// Where the parts of a field are in the buffer.
-#[derive(Clone, Copy)]
-struct Part {
-    name: (usize, usize),
-    value: (usize, usize),
-    line: bool,
-}
 
 /// Where the fields of a head are in the buffer.
 pub(super) struct Parts {
-    list: SmallVec<[Part; 24]>,
+    list: Vec<Field>,
     /// Whether every line of the head is known to end with CRLF.
     pub(super) crlf: bool,
     /// Whether a name is longer than a field can hold.
@@ -34,7 +25,7 @@ impl Parts {
     /// Notes where the parsed fields are. `head` is the length of the whole head.
     pub(super) fn of(buffer: &[u8], headers: &[httparse::Header<'_>], head: usize) -> Self {
         let mut parts = Self {
-            list: SmallVec::new(),
+            list: Vec::with_capacity(headers.len().saturating_add(8)),
             crlf: true,
             too_long: false,
         };
@@ -54,7 +45,7 @@ impl Parts {
             parts.crlf &= line && name.0 == end;
             parts.too_long |= name.1 > usize::from(u16::MAX);
             end = after.saturating_add(2);
-            parts.list.push(Part { name, value, line });
+            parts.list.push(Field::received(name, value, line));
         }
         parts.crlf &= end.saturating_add(2) == head && ends_crlf(buffer, head);
         parts
@@ -63,17 +54,12 @@ impl Parts {
     /// Takes the head off the buffer, with the names in lower case, and lists its fields.
     pub(super) fn take(self, buffer: &mut BytesMut, head: usize) -> Fields {
         let mut received = buffer.split_to(head.min(buffer.len()));
-        for part in &self.list {
-            let (at, len) = part.name;
-            if let Some(name) = received.get_mut(at..at.saturating_add(len)) {
+        for field in &self.list {
+            if let Some(name) = received.get_mut(field.name_range()) {
                 name.make_ascii_lowercase();
             }
         }
-        let mut fields = Fields::received(received.freeze(), self.list.len());
-        for part in self.list {
-            fields.push_received(part.name, part.value, part.line);
-        }
-        fields
+        Fields::received(received.freeze(), self.list)
     }
 }
 

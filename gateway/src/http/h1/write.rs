@@ -26,7 +26,7 @@ pub(crate) const CHUNK_END: &[u8] = b"\r\n";
 /// the client sent it.
 pub(crate) fn write_request(head: &RequestHead, out: &mut Vec<u8>) {
     let target = head.target();
-    let authority = head.authority().as_bytes();
+    let authority = head.authority_bytes();
     out.reserve(
         target
             .len()
