@@ -166,16 +166,9 @@ fn gateway_servers<'a>(
             );
         }
         let bound = ports::bound(world, services, checked.port);
-        if bound.missing {
-            let message = format!(
-                "no Service of this gateway has port {}, so it is not reachable through one",
-                checked.port
-            );
-            voice.warn(
-                Code::GatewayPortNotOnService,
-                format!("{}.port", checked.field()),
-                message,
-            );
+        if let Some(problem) = bound.problem {
+            let field = format!("{}.port", checked.field());
+            voice.warn(Code::GatewayPortNotOnService, field, problem);
         }
         let attached = Attached { gateway, checked };
         place(world, bound.port, attached, tables, voice);

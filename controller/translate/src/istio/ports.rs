@@ -8,11 +8,11 @@ use gwanmun_api::{IntOrString, core, core::Service};
 const OPT_OUT: &str = "experimental.istio.io/disable-gateway-port-translation";
 
 /// What to bind for a Gateway's port.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Bound {
     pub(super) port: u16,
-    /// Whether Services of this workload exist and none has the port.
-    pub(super) missing: bool,
+    /// What is wrong with the Services of this workload, if anything.
+    pub(super) problem: Option<String>,
 }
 
 /// The Services of this workload, oldest first. None when its labels are not known.
@@ -43,7 +43,11 @@ pub(super) fn bound(world: &World<'_>, services: &[Ref<'_, Service>], port: u16)
     let Some((service, entry)) = found else {
         return Bound {
             port,
-            missing: !services.is_empty(),
+            problem: (!services.is_empty()).then(|| {
+                format!(
+                    "no Service of this gateway has port {port}, so it is not reachable through one"
+                )
+            }),
         };
     };
     let target = match &entry.target_port {
@@ -51,9 +55,13 @@ pub(super) fn bound(world: &World<'_>, services: &[Ref<'_, Service>], port: u16)
         Some(IntOrString::Int(number)) => u16::try_from(*number).ok().filter(|number| *number > 0),
         Some(IntOrString::String(_)) => named(world, service, entry),
     };
+    let problem = target.is_none().then(|| {
+        let service = service.key();
+        format!("the target port that {service} names is not known, so {port} is bound")
+    });
     Bound {
-        port: target.unwrap_or(entry.port),
-        missing: false,
+        port: target.unwrap_or(port),
+        problem,
     }
 }
 
