@@ -48,6 +48,14 @@ pub(crate) struct Appliance {
     addresses: Vec<(ListenerKey, SocketAddr)>,
 }
 
+/// What one delta did.
+struct Applied {
+    epoch: u64,
+    changed: usize,
+    removed: usize,
+    took: Duration,
+}
+
 impl Appliance {
     /// Puts the parts together; serves nothing yet.
     pub(crate) fn new(files: Files, control: Arc<Mutex<Control>>, gateway: Gateway) -> Self {
@@ -65,8 +73,9 @@ impl Appliance {
     /// # Errors
     /// When one of its listeners cannot be bound.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
-        self.apply();
+        let applied = self.apply();
         let control = self.control.lock();
+        // The error says it; findings would only repeat it.
         if let Some((listener, reason)) = control.failed_listeners().next() {
             let sources = control.listener_sources(listener).join(", ");
             anyhow::bail!(
@@ -83,7 +92,10 @@ impl Appliance {
                 tracing::info!("{purpose} on {address}");
             }
         }
-        tracing::info!(objects = control.object_count(), "serving");
+        let objects = control.object_count();
+        drop(control);
+        self.announce(applied);
+        tracing::info!(objects, "serving");
         Ok(())
     }
 
@@ -114,7 +126,8 @@ impl Appliance {
             };
             watcher.follow(self.files.roots(), &scan);
             self.files.refresh(&scan);
-            self.apply();
+            let applied = self.apply();
+            self.announce(applied);
         }
     }
 
@@ -147,19 +160,36 @@ impl Appliance {
         }
     }
 
-    /// Brings files, data plane and statuses together.
-    fn apply(&mut self) {
+    /// Brings files, data plane and statuses together. Nothing when nothing changed for the data
+    /// plane.
+    fn apply(&mut self) -> Option<Applied> {
         let began = Instant::now();
         // The gateway's admin thread takes this lock too: never hold it while the gateway works.
-        let delta = self.control.lock().update(&self.files);
-        if let Some(delta) = delta {
-            let keys = control::keys(&delta);
-            let (changed, removed) = (delta.upserts.len(), delta.removed.len());
-            let report = self.gateway.apply(delta);
-            let epoch = report.epoch;
+        let delta = self.control.lock().update(&self.files)?;
+        let keys = control::keys(&delta);
+        let (changed, removed) = (delta.upserts.len(), delta.removed.len());
+        let report = self.gateway.apply(delta);
+        let epoch = report.epoch;
+        self.control.lock().reported(&keys, report);
+        Some(Applied {
+            epoch,
+            changed,
+            removed,
+            took: began.elapsed(),
+        })
+    }
+
+    /// Logs what was applied and what there is to tell that was not told before.
+    fn announce(&mut self, applied: Option<Applied>) {
+        if let Some(applied) = applied {
             self.announce_addresses();
-            self.control.lock().reported(&keys, report);
-            tracing::info!(epoch, changed, removed, took = ?began.elapsed(), "configuration applied");
+            let Applied {
+                epoch,
+                changed,
+                removed,
+                took,
+            } = applied;
+            tracing::info!(epoch, changed, removed, ?took, "configuration applied");
         }
         let notices = self.control.lock().notices();
         self.announcer.announce(&notices);

@@ -95,11 +95,9 @@ fn a_taken_listener_port_is_one_sentence_that_names_the_object_and_exit_1() {
         &map,
     ]);
     assert_eq!(output.code, 1, "{output:?}");
-    let error = output
-        .err
-        .lines()
-        .find(|line| line.starts_with("error: "))
-        .unwrap();
+    assert_eq!(output.err.lines().count(), 1, "{output:?}");
+    let error = output.err.lines().next().unwrap();
+    assert!(error.starts_with("error: "), "{error}");
     assert!(error.contains("Gateway default/istio-gw"), "{error}");
     assert!(error.contains("--map-port"), "{error}");
 }

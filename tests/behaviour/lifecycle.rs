@@ -65,6 +65,8 @@ fn termination_lets_requests_in_flight_finish_and_exits_0() {
     let answer = slow.join().unwrap();
     assert!(answer.is(200, "one-pod"), "{answer:?}");
     assert_eq!(running.wait().code(), Some(0));
+    // The last line of the access log is written before the end.
+    running.wait_output("GET /delay/2 HTTP/1.1\" 200");
 }
 
 #[test]
