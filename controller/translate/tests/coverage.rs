@@ -20,7 +20,10 @@ fn snapshots(directory: &Path, text: &mut String) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             snapshots(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "snap") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "snap")
+        {
             text.push_str(&fs::read_to_string(path).unwrap());
         }
     }

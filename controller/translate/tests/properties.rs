@@ -14,6 +14,7 @@
 mod support;
 
 use gwanmun_api::{Object, manifest};
+use gwanmun_ir::{Action, Discovery, Key, Resource, Target};
 use gwanmun_translate::{Options, Store, Translation, translate_all};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -123,6 +124,44 @@ fn translate(objects: impl IntoIterator<Item = Object>) -> Translation {
     translate_all(&store, &Options::default())
 }
 
+/// References between resources that lead nowhere.
+fn dangling(translation: &Translation) -> Vec<String> {
+    let mut missing = Vec::new();
+    let mut need = |from: &Key, to: Key| {
+        if !translation.resources.contains_key(&to) {
+            missing.push(format!("{from} names {to}"));
+        }
+    };
+    for (key, resource) in &translation.resources {
+        assert_eq!(key, &resource.key());
+        match resource {
+            Resource::Chain(chain) => need(key, Key::Listener(chain.listener.clone())),
+            Resource::Route(route) => {
+                need(key, Key::Chain(route.chain.clone()));
+                if let Action::Forward(targets) = &route.action {
+                    for target in targets {
+                        if let Target::Cluster(cluster) = &target.target {
+                            need(key, Key::Cluster(cluster.clone()));
+                        }
+                    }
+                }
+            }
+            Resource::Cluster(cluster) => {
+                if cluster.discovery == Discovery::Endpoints {
+                    need(key, Key::Endpoints(cluster.key.clone()));
+                }
+            }
+            Resource::Endpoints(set) => {
+                need(key, Key::Cluster(set.cluster.clone()));
+                let sorted = set.endpoints.is_sorted_by(|a, b| a.address < b.address);
+                assert!(sorted, "{key}: {:?}", set.endpoints);
+            }
+            Resource::Listener(_) | Resource::Secret(_) => {}
+        }
+    }
+    missing
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -143,6 +182,7 @@ proptest! {
         shuffled.rotate_left(middle);
 
         let expected = translate(unique.into_values());
+        prop_assert_eq!(dangling(&expected), Vec::<String>::new());
         prop_assert_eq!(&translate(shuffled.clone()), &expected);
 
         // Objects that come and go leave nothing behind.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{Code, Finding, Ref, Severity, Store, output::Sink};
 use gwanmun_api::{IntOrString, core};
-use gwanmun_ir::{DnsHost, DnsMode, Endpoint, EndpointHealth};
+use gwanmun_ir::{DnsHost, DnsMode, Endpoint, EndpointHealth, EndpointIdentity};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -145,7 +145,7 @@ impl Selection<'_> {
                 continue;
             };
             let pod = self.pod_of(slice.namespace(), endpoint, text);
-            // Hand-written slices have no pods; their own labels can tell subsets apart.
+            // Hand-written slices have no pods: their own labels tell subsets and metrics apart.
             let labels = pod.map_or(&slice.object.meta.labels, |pod| &pod.object.meta.labels);
             if !self.wants(labels) {
                 continue;
@@ -158,9 +158,13 @@ impl Selection<'_> {
                 } else {
                     health(&endpoint.conditions)
                 },
-                identity: pod
-                    .map(|pod| identity::of_pod(pod.object))
-                    .unwrap_or_default(),
+                identity: match pod {
+                    Some(pod) => identity::of_pod(pod.object),
+                    None => EndpointIdentity {
+                        namespace: slice.namespace().to_owned(),
+                        ..identity::of_labels(labels)
+                    },
+                },
             });
         }
     }

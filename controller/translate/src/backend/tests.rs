@@ -137,11 +137,11 @@ status: {podIP: 10.0.0.2, phase: Running, hostIP: 192.0.2.1}
     outbound|80||echo.default.svc.cluster.local
     outbound|80||echo.default.svc.cluster.local Http1 of Service default/echo
       10.0.0.2:8080 Healthy x1 [default echo echo v1]
-      10.0.0.3:8080 Draining x1 [   ]
-      10.0.0.4:8080 Unhealthy x1 [   ]
-      10.0.0.5:8080 Unhealthy x1 [   ]
-      127.0.0.1:8080 Healthy x1 [   ]
-      [fd00::2]:8080 Healthy x1 [   ]
+      10.0.0.3:8080 Draining x1 [default   ]
+      10.0.0.4:8080 Unhealthy x1 [default   ]
+      10.0.0.5:8080 Unhealthy x1 [default   ]
+      127.0.0.1:8080 Healthy x1 [default   ]
+      [fd00::2]:8080 Healthy x1 [default   ]
     warning GWM0004 EndpointSlice default/echo-1 endpoints[5].addresses[0]: `nonsense` is not an IP address; ignored (t.yaml:30)
     ");
 }
@@ -244,7 +244,7 @@ endpoints: [{addresses: [10.0.0.1]}]
     outbound|80||loop.default.svc.cluster.local Http1 Strict ["loop.default.svc.cluster.local:80 x1"]
     outbound|80||out.default.svc.cluster.local Http1 Strict ["httpbin.org:80 x1"]
     outbound|80||real.default.svc.cluster.local Http1 of Service default/real
-      10.0.0.1:8080 Healthy x1 [   ]
+      10.0.0.1:8080 Healthy x1 [default   ]
     "#
     );
 }
@@ -458,4 +458,58 @@ spec: {ports: [{port: 80}]}
             "outbound|80||echo.default.svc.cluster.local",
         ]
     );
+}
+
+const REVIEWS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: reviews}
+spec: {ports: [{name: http, port: 9080}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews
+  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}, {name: v3, labels: {version: v3}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: reviews-pods, labels: {kubernetes.io/service-name: reviews}}
+addressType: IPv4
+ports: [{name: http, port: 9080}]
+endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: reviews-v1}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reviews-v1, labels: {app: reviews, version: v1}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: reviews-by-hand, labels: {kubernetes.io/service-name: reviews, version: v2}}
+addressType: IPv4
+ports: [{name: http, port: 9082}]
+endpoints: [{addresses: [127.0.0.1]}]
+";
+
+#[test]
+fn subsets_go_by_the_labels_of_pods_or_of_hand_written_slices() {
+    let subset = |subset| BackendRequest {
+        subset,
+        ..request("reviews.default.svc.cluster.local", 9080)
+    };
+    insta::assert_snapshot!(
+        show(REVIEWS, &[subset("v1"), subset("v2"), subset("v3"), subset("v4")]),
+        @r"
+    outbound|9080|v1|reviews.default.svc.cluster.local
+    outbound|9080|v2|reviews.default.svc.cluster.local
+    outbound|9080|v3|reviews.default.svc.cluster.local
+    error: subset `v4` of `reviews.default.svc.cluster.local` is not defined by any DestinationRule
+    outbound|9080|v1|reviews.default.svc.cluster.local Http1 of Service default/reviews
+    outbound|9080|v2|reviews.default.svc.cluster.local Http1 of Service default/reviews
+    outbound|9080|v3|reviews.default.svc.cluster.local Http1 of Service default/reviews
+      10.0.0.1:9080 Healthy x1 [default reviews-v1 reviews v1]
+      127.0.0.1:9082 Healthy x1 [default   v2]
+    warning GWM0010 Service default/reviews spec.ports[0]: port 9080 has no endpoints, requests get 503: no endpoint has the labels of subset `v3` (t.yaml:5)
+    ");
 }
