@@ -7,7 +7,7 @@ use super::{
     class::Classes,
     conflict::{self, Claims},
     grant::Referrer,
-    listener::{Listener, Owner, Sockets},
+    listener::{Listener, Owner},
     status::{Decision, Reason},
 };
 use crate::{Code, Ref, Severity};
@@ -57,7 +57,6 @@ pub(super) fn translate<'a>(cx: &mut Context<'a, '_>, classes: &Classes) -> Pare
         }
     }
     let mut parents = Parents::new();
-    let mut sockets = Sockets::default();
     for gateway in cx.store.by_age::<Gateway>() {
         let Some(served) = classes.served(&gateway.spec.gateway_class_name) else {
             tell_foreign(cx, gateway);
@@ -65,7 +64,7 @@ pub(super) fn translate<'a>(cx: &mut Context<'a, '_>, classes: &Classes) -> Pare
         };
         let own = sets.remove(&gateway.key()).unwrap_or_default();
         let mut family = Family::evaluate(cx, gateway, served, &own);
-        family.place(cx, &mut sockets);
+        family.place(cx);
         for parent in family.members {
             parents.insert(parent.object.key(), parent);
         }
@@ -216,7 +215,7 @@ impl<'a> Family<'a> {
     }
 
     /// Adds the filter chains of all members to the configuration.
-    fn place(&mut self, cx: &mut Context<'_, '_>, sockets: &mut Sockets) {
+    fn place(&mut self, cx: &mut Context<'_, '_>) {
         let Some(gateway) = self
             .members
             .first()
@@ -232,7 +231,7 @@ impl<'a> Family<'a> {
         for parent in &mut self.members {
             let object = parent.object;
             for listener in &mut parent.listeners {
-                listener.place(cx, object, &binds, sockets);
+                listener.place(cx, object, &binds);
             }
         }
     }

@@ -381,20 +381,11 @@ impl<'a> Listener<'a> {
         cx: &mut Context<'_, '_>,
         owner: &Object,
         binds: &[BindAddress],
-        sockets: &mut Sockets,
     ) {
         if self.conflict.is_some() || !(self.accepted.holds() || self.closed) {
             return;
         }
-        let secure = self.entry.protocol == ProtocolType::Https;
         let port = self.entry.port;
-        if !binds.iter().all(|bind| sockets.claim(*bind, port, secure)) {
-            let message = "another Gateway uses the port with another protocol";
-            self.accepted = Decision::no(Reason::PortUnavailable, message);
-            let field = format!("{}.port", self.field);
-            cx.tell(Severity::Error, Code::NotAccepted, owner, &field, message);
-            return;
-        }
         for secret in self.served_certificates() {
             cx.sink.resource(Resource::Secret(secret.clone()));
         }
@@ -466,22 +457,5 @@ impl<'a> Listener<'a> {
                 ..backend::source_ref(owner)
             },
         }
-    }
-}
-
-/// The sockets in use, and whether TLS is spoken on them: a socket cannot do both.
-#[derive(Debug, Default)]
-pub(super) struct Sockets {
-    secure: BTreeMap<ListenerKey, bool>,
-}
-
-impl Sockets {
-    /// Whether the socket is free for, or used with, this security.
-    fn claim(&mut self, bind: BindAddress, port: u16, secure: bool) -> bool {
-        *self
-            .secure
-            .entry(names::listener(bind, port, Transport::Tcp))
-            .or_insert(secure)
-            == secure
     }
 }
