@@ -2,9 +2,13 @@
 //! nothing is left behind and nothing costs processor time.
 
 #![cfg(test)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of what they share"
+)]
 
 #[path = "engine/h2_peer.rs"]
-#[allow(dead_code, reason = "each test file uses its part")]
 mod h2_peer;
 mod support;
 

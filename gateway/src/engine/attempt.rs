@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 /// How the tries of a request ended.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(crate) enum Tried {
     /// A response begins: its head, who delivers the rest, and the endpoint it counts against.
     Response(ResponseHead, Pump, EndpointRef),
@@ -48,6 +49,7 @@ pub(crate) struct Plan<'a> {
 }
 
 /// How one try ended.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum Once {
     Response(ResponseHead, Pump, EndpointRef),
     Fault(Fault, Free),

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::io::AsyncWrite;
 
@@ -50,6 +51,8 @@ pub(crate) struct DownH1 {
     answered: bool,
     /// The client was told that nothing more comes.
     shut: bool,
+    /// The current response was cut off.
+    cut: bool,
     /// Bytes thrown away since then.
     discarded: usize,
 }
@@ -73,6 +76,7 @@ impl DownH1 {
             closing: false,
             answered: false,
             shut: false,
+            cut: false,
             discarded: 0,
         }
     }
@@ -282,6 +286,7 @@ impl DownH1 {
     /// The response cannot be completed: what is queued may leave, its end never will.
     pub(crate) fn cut(&mut self) {
         self.closing = true;
+        self.cut = true;
     }
 
     /// Ends the exchange; whether another request may follow.
@@ -307,28 +312,36 @@ impl DownH1 {
         linger: bool,
     ) -> Poll<()> {
         if !self.shut {
-            if ready!(self.poll_write(cx)).is_err()
-                || ready!(Pin::new(&mut self.io).poll_shutdown(cx)).is_err()
-            {
+            if ready!(self.poll_write(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            if self.cut && self.framing == BodyFraming::UntilClose {
+                // An orderly end would make what was sent look whole.
+                let _ = socket2::SockRef::from(self.io.tcp()).set_linger(Some(Duration::ZERO));
+                return Poll::Ready(());
+            }
+            if ready!(Pin::new(&mut self.io).poll_shutdown(cx)).is_err() {
                 return Poll::Ready(());
             }
             self.shut = true;
         }
-        while linger {
+        if !linger {
+            return Poll::Ready(());
+        }
+        loop {
             self.discarded += self.inbox.len();
             self.inbox.bytes().clear();
             if self.discarded > DISCARDED {
-                break;
+                return Poll::Ready(());
             }
             let read = self
                 .inbox
                 .poll_fill(cx, &mut self.io, buffers, Amount::Head);
             match ready!(read) {
                 Ok(1..) => {}
-                Ok(0) | Err(_) => break,
+                Ok(0) | Err(_) => return Poll::Ready(()),
             }
         }
-        Poll::Ready(())
     }
 
     /// The parts, for a connection that changes its protocol.

@@ -15,6 +15,7 @@ mod fault;
 mod flow;
 mod h2_out;
 mod inbox;
+mod linger;
 mod outbox;
 mod pool;
 mod proxy;

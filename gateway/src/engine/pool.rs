@@ -338,14 +338,6 @@ impl Pool {
             !bucket.h1.is_empty() || !bucket.h2.is_empty() || bucket.dialing.is_some()
         });
     }
-
-    /// Unused HTTP/1 connections and HTTP/2 connections.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        let buckets = self.buckets.lock();
-        buckets.values().fold((0, 0), |(h1, h2), bucket| {
-            (h1 + bucket.h1.len(), h2 + bucket.h2.len())
-        })
-    }
 }
 
 impl Bucket {

@@ -116,6 +116,7 @@ fn plan<'a>(
     let Some(head) = &flow.record.head else {
         return Err(RequestError::codec().into());
     };
+    let (version, upgrades) = (head.version(), head.upgrade().is_some());
     let idempotent = matches!(
         *head.http_method(),
         Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
@@ -123,11 +124,15 @@ fn plan<'a>(
     let bodiless = flow.client.down.is_request_done();
     let replay = !bodiless && (idempotent || policy.is_some());
     flow.body = RequestBody::new(replay, route.max_request_body);
-    let client = match head.version() {
+    if bodiless {
+        flow.body.ended = true;
+        flow.request_complete();
+    }
+    let client = match version {
         Version::Http10 | Version::Http11 => Protocol::Http1,
         Version::Http2 => Protocol::Http2,
     };
-    let protocol = if head.upgrade().is_some() {
+    let protocol = if upgrades {
         Protocol::Http1
     } else {
         cluster.protocol_for(client)

@@ -12,7 +12,8 @@ use super::{
     flow::{Flow, Idle},
     up::Up,
 };
-use crate::http::{ResponseHead, h1::BodyEvent};
+use crate::http::{ResponseHead, forward, h1::BodyEvent};
+use gwanmun_ir::Dialect;
 use std::task::{Context, Poll};
 
 /// Rounds before other tasks of the core get their turn.
@@ -241,10 +242,13 @@ impl Pump {
         };
         loop {
             match up.poll_head(cx, &flow.core.buffers) {
-                Poll::Ready(Ok(head)) if head.is_informational() => {
+                Poll::Ready(Ok(mut head)) if head.is_informational() => {
+                    // The dialect matters to final heads only.
+                    let version = flow.record.version();
+                    forward::respond(&mut head, &Dialect::GatewayApi, version, None);
                     flow.client.down.send_informational(&head);
                 }
-                other => return other,
+                other @ (Poll::Ready(_) | Poll::Pending) => return other,
             }
         }
     }

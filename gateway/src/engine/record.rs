@@ -11,6 +11,7 @@ use crate::{
     core::Core,
     filter::Context,
     http::{Known, RequestHead, Version, h1::Trailers},
+    listener::HttpVersion as Spoken,
     telemetry::{Exchange, Flag, HttpVersion, ResponseFlags},
 };
 use gwanmun_ir::TlsVersion;
@@ -223,7 +224,10 @@ impl Drop for Record<'_> {
             exchange.request_id = head.get(Known::XRequestId);
             exchange.authority = Some(head.authority());
         } else {
-            exchange.version = Some(HttpVersion::Http11);
+            exchange.version = Some(match self.conn.info.protocol {
+                Spoken::Http1 => HttpVersion::Http11,
+                Spoken::Http2 => HttpVersion::Http2,
+            });
         }
         exchange.status = self.status;
         exchange.flags = self.flags;

@@ -5,6 +5,7 @@ use super::{
     down::Down,
     flow::{Flow, Idle},
     proxy,
+    record::Record,
     timer::Timer,
 };
 use crate::{
@@ -61,6 +62,15 @@ pub(super) async fn refuse(
     }
     let mut flow = Flow::new(core, conn, down, &mut timer, None, started);
     local(&mut flow, error.into()).await;
+}
+
+/// Records a stream that was reset because what came is not a request.
+pub(super) fn reject(core: &Core, conn: &Served, error: &RequestError, started: Instant) {
+    let mut record = Record::new(core, conn, None, started.into_std());
+    if let Some(flag) = error.flag {
+        record.flags.set(flag);
+    }
+    record.details = Some(error.details.into());
 }
 
 /// Routes a request and has it served.

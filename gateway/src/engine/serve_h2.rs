@@ -1,6 +1,8 @@
 //! HTTP/2 connections of clients: one task per stream.
 
-use super::{Served, down::Down, down_h2::DownH2, flow::Flow, request, timer::Timer};
+use super::{
+    Served, down::Down, down_h2::DownH2, flow::Flow, linger::Lingering, request, timer::Timer,
+};
 use crate::{
     core::Core,
     http::{RequestHead, h2 as convert},
@@ -56,7 +58,7 @@ pub(super) async fn serve(core: Arc<Core>, io: Io, conn: Served) {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
-    let handshake = builder.handshake::<_, Bytes>(io);
+    let handshake = builder.handshake::<_, Bytes>(Lingering::new(io, Arc::clone(&core)));
     let Ok(Ok(mut connection)) = tokio::time::timeout(limits.header_timeout, handshake).await
     else {
         return;
@@ -75,7 +77,7 @@ pub(super) async fn serve(core: Arc<Core>, io: Io, conn: Served) {
 /// Takes streams as they come.
 async fn accept(
     shared: &Arc<Shared>,
-    connection: &mut Connection<Io, Bytes>,
+    connection: &mut Connection<Lingering, Bytes>,
     mut draining: Pin<&mut impl Future<Output = ()>>,
 ) {
     let idle = shared.core.config.limits.idle_timeout;
@@ -150,7 +152,10 @@ fn begin(
             let active = Active(Arc::clone(shared));
             tokio::spawn(stream(active, head, body, respond, started));
         }
-        Err(error) if error.is_reset() => respond.send_reset(Reason::PROTOCOL_ERROR),
+        Err(error) if error.is_reset() => {
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+            request::reject(&shared.core, &shared.conn, &error, started);
+        }
         Err(error) => {
             shared.active.fetch_add(1, Relaxed);
             let active = Active(Arc::clone(shared));

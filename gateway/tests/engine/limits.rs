@@ -17,7 +17,7 @@ fn a_body_over_the_limit_is_413() {
         wait_closed(&mut stream);
     });
     let bench = Bench::new(&[upstream.address], |route, _| {
-        route.max_request_body = Some(10)
+        route.max_request_body = Some(10);
     });
     let mut client = bench.connect();
     client.send("POST /length HTTP/1.1\r\nHost: a.test\r\ncontent-length: 11\r\n\r\n");
@@ -174,7 +174,7 @@ fn a_full_circuit_breaker_is_uo() {
         wait_closed(&mut stream);
     });
     let bench = Bench::new(&[upstream.address], |_, cluster| {
-        cluster.limits.max_requests = Some(1)
+        cluster.limits.max_requests = Some(1);
     });
     let mut first = bench.connect();
     first.send("GET /first HTTP/1.1\r\nHost: a.test\r\n\r\n");

@@ -2,6 +2,11 @@
 //! sockets.
 
 #![cfg(test)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of what they share"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
