@@ -218,6 +218,21 @@ fn an_endpoint_that_keeps_failing_is_ejected() {
 }
 
 #[test]
+fn one_connection_allowed_is_no_deadlock_between_endpoints_and_workers() {
+    let upstreams = [Upstream::named("one"), Upstream::named("two")];
+    let [_, endpoints] = cluster("back", &upstreams.each_ref().map(Upstream::address));
+    let mut config = cluster_config("back");
+    config.limits.max_connections = Some(1);
+    let gateway = TestGateway::with(|config| config.concurrency = 2);
+    gateway.serve(routed([of_cluster(config), endpoints]));
+    for _ in 0..40 {
+        assert_eq!(ask(&gateway, "/").status, 200);
+    }
+    let most = upstreams.iter().map(Upstream::connections).max();
+    assert!(most <= Some(2), "one for each worker: {most:?}");
+}
+
+#[test]
 fn endpoints_come_and_go_without_a_failed_request() {
     let upstreams = [Upstream::named("one"), Upstream::named("two")];
     let set = |index: usize| cluster("back", &[upstreams[index].address()]);

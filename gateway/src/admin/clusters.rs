@@ -50,6 +50,8 @@ fn write_text(out: &mut String, cluster: &Arc<Cluster>) -> std::fmt::Result {
         let address = endpoint.address;
         let active = endpoint.state.active.load(Relaxed);
         let identity = &endpoint.identity;
+        let open = endpoint.state.open.total();
+        writeln!(out, "{key}::{address}::cx_active::{open}")?;
         writeln!(out, "{key}::{address}::rq_active::{active}")?;
         writeln!(out, "{key}::{address}::hostname::")?;
         writeln!(out, "{key}::{address}::health_flags::{}", flags(&member))?;
@@ -104,10 +106,15 @@ fn host(member: &Member) -> Value {
     {
         health.insert("failed_outlier_check".to_owned(), json!(true));
     }
-    let active = member.endpoint.state.active.load(Relaxed);
+    let state = &member.endpoint.state;
+    let gauge =
+        |name, value: u32| json!({ "type": "GAUGE", "name": name, "value": value.to_string() });
     json!({
         "address": socket_address(member.endpoint.address),
-        "stats": [{ "type": "GAUGE", "name": "rq_active", "value": active.to_string() }],
+        "stats": [
+            gauge("cx_active", state.open.total()),
+            gauge("rq_active", state.active.load(Relaxed)),
+        ],
         "health_status": health,
         "weight": member.weight.max(1),
         "locality": {},

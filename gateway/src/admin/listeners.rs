@@ -14,16 +14,16 @@ pub(super) fn page(
         let lines = listeners.iter().map(|(key, state, address)| match state {
             ListenerState::Bound => {
                 let address = address.map_or_else(|| "-".to_owned(), |bound| bound.to_string());
-                format!("{key}::{address}\n")
+                format!("{}::{address}\n", name(key))
             }
-            ListenerState::Failed(reason) => format!("{key}::failed: {reason}\n"),
+            ListenerState::Failed(reason) => format!("{}::failed: {reason}\n", name(key)),
         });
         return AdminResponse::text(200, lines.collect::<String>());
     }
     let statuses: Vec<_> = listeners
         .iter()
         .map(|(key, state, address)| {
-            let mut status = json!({ "name": key });
+            let mut status = json!({ "name": name(key) });
             if let Some(status) = status.as_object_mut() {
                 if let Some(address) = address {
                     status.insert("local_address".to_owned(), socket_address(*address));
@@ -36,4 +36,17 @@ pub(super) fn page(
         })
         .collect();
     AdminResponse::json(&json!({ "listener_statuses": statuses }))
+}
+
+/// Envoy's name for a listener: `0.0.0.0_80` for `tcp/0.0.0.0:80`.
+fn name(key: &ListenerKey) -> String {
+    let (transport, address) = key
+        .as_str()
+        .split_once('/')
+        .unwrap_or(("tcp", key.as_str()));
+    let prefix = if transport == "tcp" { "" } else { "udp_" };
+    match address.rsplit_once(':') {
+        Some((ip, port)) => format!("{prefix}{ip}_{port}"),
+        None => format!("{prefix}{address}"),
+    }
 }

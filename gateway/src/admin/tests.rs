@@ -345,7 +345,7 @@ fn clusters_listeners_and_certificates_are_listed() {
     let (_, _, text) = ask(admin, "GET", "/listeners");
     assert_eq!(
         text,
-        "tcp/0.0.0.0:80::0.0.0.0:8080\ntcp/0.0.0.0:81::failed: address in use\n"
+        "0.0.0.0_80::0.0.0.0:8080\n0.0.0.0_81::failed: address in use\n"
     );
     let listeners = json(admin, "/listeners?format=json");
     let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];

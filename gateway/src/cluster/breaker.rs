@@ -1,10 +1,14 @@
 //! Circuit breakers: counters with a limit, and guards that give back what they took.
 
-use super::state::State;
+use super::{endpoint::EndpointState, state::State};
 use gwanmun_ir::CircuitBreakers;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering::Relaxed},
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    thread::{self, ThreadId},
 };
 
 /// What a circuit breaker limits.
@@ -55,6 +59,8 @@ impl Usage {
 pub(crate) struct Guard {
     state: Option<Arc<State>>,
     resource: Resource,
+    /// For connections: where they lead, and which worker's they are.
+    opened: Option<(Arc<EndpointState>, ThreadId)>,
 }
 
 impl Guard {
@@ -63,6 +69,7 @@ impl Guard {
         Self {
             state: None,
             resource,
+            opened: None,
         }
     }
 }
@@ -72,7 +79,64 @@ impl Drop for Guard {
         if let Some(state) = &self.state {
             state.usage.counter(self.resource).fetch_sub(1, Relaxed);
         }
+        if let Some((endpoint, thread)) = &self.opened {
+            endpoint.open.remove(*thread);
+        }
     }
+}
+
+/// Open connections to one endpoint, by worker. Touched only when one is opened or closed.
+#[derive(Debug, Default)]
+pub(crate) struct Open(Mutex<Vec<(ThreadId, u32)>>);
+
+impl Open {
+    /// How many there are.
+    pub(crate) fn total(&self) -> u32 {
+        self.0.lock().iter().map(|(_, count)| count).sum()
+    }
+
+    fn add(&self, thread: ThreadId) {
+        let mut workers = self.0.lock();
+        match workers.iter_mut().find(|(worker, _)| *worker == thread) {
+            Some((_, count)) => *count += 1,
+            None => workers.push((thread, 1)),
+        }
+    }
+
+    fn remove(&self, thread: ThreadId) {
+        let mut workers = self.0.lock();
+        for (worker, count) in workers.iter_mut() {
+            if *worker == thread {
+                *count = count.saturating_sub(1);
+            }
+        }
+        workers.retain(|(_, count)| *count > 0);
+    }
+
+    fn is_empty(&self, thread: ThreadId) -> bool {
+        !self.0.lock().iter().any(|(worker, _)| *worker == thread)
+    }
+}
+
+/// Takes one connection to `endpoint`. A worker without any connection to it gets one even above
+/// the limit, as in Envoy: it would wait for connections that others keep.
+pub(crate) fn admit_connection(
+    state: &Arc<State>,
+    limits: &CircuitBreakers,
+    endpoint: &Arc<EndpointState>,
+) -> Result<Guard, Overflow> {
+    let thread = thread::current().id();
+    let mut guard = match admit(state, limits, Resource::Connections) {
+        Ok(guard) => guard,
+        Err(_full) if endpoint.open.is_empty(thread) => {
+            let unlimited = CircuitBreakers::default();
+            admit(state, &unlimited, Resource::Connections)?
+        }
+        Err(full) => return Err(full),
+    };
+    endpoint.open.add(thread);
+    guard.opened = Some((Arc::clone(endpoint), thread));
+    Ok(guard)
 }
 
 /// Takes one unit of `resource`, or nothing when the limit is reached.
@@ -98,5 +162,6 @@ pub(crate) fn admit(
     Ok(Guard {
         state: Some(Arc::clone(state)),
         resource,
+        opened: None,
     })
 }

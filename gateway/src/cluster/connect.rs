@@ -1,6 +1,10 @@
 //! Connecting to an endpoint, and why it failed in Envoy's words.
 
-use super::{Endpoint, Guard, Resource, UpstreamIo, breaker::Overflow, state::Cluster};
+use super::{
+    Endpoint, Guard, UpstreamIo,
+    breaker::{self, Overflow},
+    state::Cluster,
+};
 use std::{borrow::Cow, io, net::SocketAddr};
 use tokio::net::TcpStream;
 
@@ -135,8 +139,8 @@ impl Cluster {
         protocol: Protocol,
     ) -> Result<Connection, ConnectError> {
         let stats = &self.state.stats;
-        let guard = self
-            .admit(Resource::Connections)
+        let limits = &self.config.limits;
+        let guard = breaker::admit_connection(&self.state, limits, &endpoint.state)
             .inspect_err(|_overflow| stats.cx_overflow.inc())?;
         let opening = self.open(endpoint.address, host, protocol);
         let opened = tokio::time::timeout(self.connect_timeout, opening).await;

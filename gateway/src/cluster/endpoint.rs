@@ -1,6 +1,6 @@
 //! One endpoint and what is known about it.
 
-use super::outlier;
+use super::{breaker, outlier};
 use gwanmun_ir::EndpointIdentity;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -32,6 +32,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct EndpointState {
     /// Requests in flight.
     pub(crate) active: AtomicU32,
+    /// Open connections.
+    pub(crate) open: breaker::Open,
     /// What outlier detection knows.
     pub(crate) outlier: outlier::Counters,
 }

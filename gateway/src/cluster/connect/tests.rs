@@ -1,7 +1,7 @@
 //! Connections to real sockets, and what their failures are called.
 
 use super::*;
-use crate::cluster::{state::State, tls::ClientTls};
+use crate::cluster::{Resource, state::State, tls::ClientTls};
 use gwanmun_ir::{
     Pem, PrivatePem, Secret, SecretKey, SecretMaterial, Sni, SourceRef, UpstreamTls, Verification,
 };
@@ -361,14 +361,22 @@ async fn connections_count_against_the_limit_until_they_end() {
     let mut config = (*Cluster::for_test("a").config).clone();
     config.limits.max_connections = Some(1);
     let cluster = Cluster::new(config, None, Arc::new(State::new(1)));
-    let first = open(&cluster, address, Protocol::Http1).await.unwrap();
+    let endpoint = Endpoint::new(address, Arc::default(), Arc::default());
+    let connect = || cluster.connect(&endpoint, "a.example", Protocol::Http1);
+    let used = || cluster.state.usage().get(Resource::Connections);
+    let first = connect().await.unwrap();
     assert_eq!(first.local, first.io.local_addr());
-    let error = open(&cluster, address, Protocol::Http1).await.unwrap_err();
+    let error = connect().await.unwrap_err();
     assert_eq!(
         (error.failure, error.details().as_ref()),
         (ConnectFailure::Overflow, "overflow")
     );
-    assert_eq!(cluster.state.usage().get(Resource::Connections), 1);
-    drop(first);
-    assert!(open(&cluster, address, Protocol::Http1).await.is_ok());
+    assert_eq!((used(), endpoint.state.open.total()), (1, 1));
+    // Another endpoint's first connection would wait for ever otherwise.
+    let other = open(&cluster, address, Protocol::Http1).await.unwrap();
+    assert_eq!(used(), 2);
+    assert!(connect().await.is_err());
+    drop((first, other));
+    assert_eq!((used(), endpoint.state.open.total()), (0, 0));
+    assert!(connect().await.is_ok());
 }
