@@ -4,8 +4,8 @@
 //! deterministic: a mistake in one object becomes a status and a [`Finding`] and degrades that
 //! object alone. Configuration and status come from one decision in one function.
 //!
-//! Each API has its own module that writes into one [`Sink`]; both resolve their backends through
-//! [`backend`], so that one backend port is one cluster.
+//! Each API has its own module that writes into one `Sink`; both resolve their backends through
+//! `backend`, so that one backend port is one cluster.
 
 mod backend;
 mod finding;

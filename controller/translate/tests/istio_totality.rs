@@ -1,4 +1,11 @@
 //! Whatever is left out of a manifest, translation gives a configuration that hangs together.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in its helpers"
+)]
 #![expect(clippy::disallowed_methods, reason = "goldens are files")]
 
 use gwanmun_api::manifest;
