@@ -5,7 +5,7 @@
 //! a taken port an error: somebody is there to read it.
 
 use crate::{
-    control::{self, Control},
+    control::Control,
     files::{Files, Scan, Watcher},
     notice::Announcer,
 };
@@ -166,11 +166,10 @@ impl Appliance {
         let began = Instant::now();
         // The gateway's admin thread takes this lock too: never hold it while the gateway works.
         let delta = self.control.lock().update(&self.files)?;
-        let keys = control::keys(&delta);
         let (changed, removed) = (delta.upserts.len(), delta.removed.len());
         let report = self.gateway.apply(delta);
         let epoch = report.epoch;
-        self.control.lock().reported(&keys, report);
+        self.control.lock().reported(report);
         Some(Applied {
             epoch,
             changed,

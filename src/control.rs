@@ -68,14 +68,13 @@ impl Control {
     }
 
     /// Takes over what the gateway made of a delta.
-    pub(crate) fn reported(&mut self, delta_keys: &[Key], report: Report) {
+    pub(crate) fn reported(&mut self, report: Report) {
         self.epoch = report.epoch;
-        for key in delta_keys {
-            self.rejections.remove(key);
-        }
-        for rejection in report.rejected {
-            self.rejections.insert(rejection.key.clone(), rejection);
-        }
+        self.rejections = report
+            .rejected
+            .into_iter()
+            .map(|rejection| (rejection.key.clone(), rejection))
+            .collect();
         let reports: BTreeMap<ListenerKey, ListenerState> = report.listeners.into_iter().collect();
         if reports != self.options.reports {
             self.options.reports = reports;
@@ -222,16 +221,6 @@ fn delta(before: &Translation, after: &Translation, complete: bool) -> Delta {
         removed: gone.cloned().collect(),
         complete,
     }
-}
-
-/// The keys a delta speaks of.
-pub(crate) fn keys(delta: &Delta) -> Vec<Key> {
-    delta
-        .upserts
-        .iter()
-        .map(Resource::key)
-        .chain(delta.removed.iter().cloned())
-        .collect()
 }
 
 fn rejected(rejection: &Rejection) -> Notice {

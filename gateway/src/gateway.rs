@@ -4,15 +4,16 @@ use crate::{
     AdminRequest, Config, ExplainRequest, Explanation, ExtraAdmin, Snapshot,
     admin::{self, Subject},
     cluster::{Clusters, Registry},
-    compile::Compiler,
+    compile::{Compiler, Verdicts},
     limit,
     sockets::SocketSet,
     telemetry::Telemetry,
     worker::{Shared, Worker},
 };
-use gwanmun_ir::{Delta, ListenerKey, ListenerState, Report, Resource};
+use gwanmun_ir::{Delta, Key, ListenerKey, ListenerState, Rejection, Report, Resource};
 use parking_lot::{Condvar, Mutex};
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -57,7 +58,28 @@ struct State {
     compiler: Compiler,
     registry: Registry,
     sockets: SocketSet,
+    standing: Standing,
     epoch: u64,
+}
+
+/// What is not used as it is now.
+#[derive(Default)]
+struct Standing(BTreeMap<Key, Vec<Rejection>>);
+
+impl Standing {
+    fn take(&mut self, verdicts: Verdicts) {
+        for key in &verdicts.checked {
+            self.0.remove(key);
+        }
+        for rejection in verdicts.rejected {
+            let same = self.0.entry(rejection.key.clone()).or_default();
+            same.push(rejection);
+        }
+    }
+
+    fn all(&self) -> Vec<Rejection> {
+        self.0.values().flatten().cloned().collect()
+    }
 }
 
 impl Gateway {
@@ -93,6 +115,7 @@ impl Gateway {
                 compiler: Compiler::default(),
                 registry,
                 sockets: SocketSet::default(),
+                standing: Standing::default(),
                 epoch: 0,
             }),
             extra: Mutex::new(None),
@@ -111,8 +134,8 @@ impl Gateway {
 
     /// Compiles and binds `delta`, publishes it as one snapshot, then releases what is gone.
     ///
-    /// Total: what cannot be used is degraded or refused alone and reported. A listener that
-    /// cannot be bound is tried again with every delta.
+    /// Total: what cannot be used is degraded or refused alone, and reported with every delta as
+    /// long as that is so. A listener that cannot be bound is tried again with every delta.
     pub fn apply(&self, delta: Delta) -> Report {
         self.inner.apply(delta)
     }
@@ -239,9 +262,13 @@ impl Inner {
         let clusters = state
             .registry
             .reconcile(state.compiler.resources(), &changed);
-        let mut rejected = clusters.rejected;
         let linked = state.registry.clusters();
-        rejected.extend(state.compiler.compile(&changed, &clusters.changed, &linked));
+        let mut verdicts = state.compiler.compile(&changed, &clusters.changed, &linked);
+        let checked = clusters.checked.into_iter().map(Key::Cluster);
+        verdicts.checked.extend(checked);
+        verdicts.rejected.extend(clusters.rejected);
+        state.standing.take(verdicts);
+        let rejected = state.standing.all();
         let prepared = state
             .sockets
             .prepare(&self.shared.config, state.compiler.resources());

@@ -241,16 +241,16 @@ fn a_bad_secret_fails_its_own_server_name_only() {
         said,
         [
             (
+                "filter chain b".to_owned(),
+                Severity::Refused,
+                "no usable certificate in b; its handshakes fail".to_owned()
+            ),
+            (
                 "secret b".to_owned(),
                 Severity::Refused,
                 "private key: the private key does not belong to the certificate \
                  `b.example.com`; handshakes that need it fail"
                     .to_owned()
-            ),
-            (
-                "filter chain b".to_owned(),
-                Severity::Refused,
-                "no usable certificate in b; its handshakes fail".to_owned()
             ),
         ]
     );
@@ -260,8 +260,13 @@ fn a_bad_secret_fails_its_own_server_name_only() {
     // Not by the chain for any name either: it is not its business.
     assert!(connect("b.example.com").is_err());
 
+    // It is said as long as it is so.
+    let report = gateway.upsert(vec![of_route(route("other", "a"))]);
+    assert_eq!(report.rejected.len(), 2);
+
     // Repaired, it serves; broken again, the last good pair stays.
-    gateway.upsert(vec![secret("b", &b.certificate, &b.key)]);
+    let report = gateway.upsert(vec![secret("b", &b.certificate, &b.key)]);
+    assert_eq!(report.rejected, []);
     assert_eq!(connect("b.example.com").unwrap().certificate(), der(&b));
     let report = gateway.upsert(vec![Resource::Secret(Secret {
         key: SecretKey::new("b"),

@@ -67,13 +67,13 @@ pub struct Delta {
 pub struct Report {
     /// Epoch of the snapshot that serves it; grows by one with every delta.
     pub epoch: u64,
-    /// What could not be used as it is.
+    /// What is not used as it is now, in key order: not only what this delta brought.
     pub rejected: Vec<Rejection>,
     /// Every listener and whether it is bound, in key order.
     pub listeners: Vec<(ListenerKey, ListenerState)>,
 }
 
-/// Something in a [`Delta`] that a gateway could not use as it is.
+/// A resource that a gateway cannot use as it is.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rejection {

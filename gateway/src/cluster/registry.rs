@@ -49,6 +49,8 @@ pub(crate) struct Changes {
     /// Keys whose `Arc<Cluster>` is new, another, or gone: what was compiled against the old one
     /// must be linked again. Changes of endpoints alone are not among them.
     pub(crate) changed: Vec<ClusterKey>,
+    /// Clusters that were looked at: what was said about them earlier holds no longer.
+    pub(crate) checked: BTreeSet<ClusterKey>,
     /// What could not be used as it is.
     pub(crate) rejected: Vec<Rejection>,
 }
@@ -92,12 +94,13 @@ impl Registry {
                 Key::Listener(_) | Key::Chain(_) | Key::Route(_) => {}
             }
         }
-        for key in clusters {
-            match cluster(resources, &key) {
+        for key in &clusters {
+            match cluster(resources, key) {
                 Some(config) => self.upsert(resources, config, &mut changes),
-                None => self.remove(&key, &mut changes),
+                None => self.remove(key, &mut changes),
             }
         }
+        changes.checked = clusters;
         for key in endpoints {
             if let Some(cluster) = self.clusters.get(&key) {
                 set_endpoints(resources, cluster);

@@ -32,7 +32,6 @@ pub(super) struct ChainState {
     pub(super) table: Option<Arc<ChainTable>>,
     routes: BTreeMap<Option<Hostname>, HostRoutes>,
     hosts: Arc<HostMap<Arc<VirtualHost>>>,
-    said: Option<(Arc<FilterChain>, bool)>,
 }
 
 impl ChainState {
@@ -51,18 +50,6 @@ impl ChainState {
     /// Whether nothing names it any more.
     pub(super) fn is_empty(&self) -> bool {
         self.ir.is_none() && self.routes.is_empty()
-    }
-
-    /// Whether the state of its TLS is another than when this was asked last.
-    pub(super) fn is_news(&mut self, usable: bool) -> bool {
-        let Some(ir) = &self.ir else { return false };
-        let now = (Arc::clone(ir), usable);
-        let news = self
-            .said
-            .as_ref()
-            .is_none_or(|(said, before)| !Arc::ptr_eq(said, ir) || *before != usable);
-        self.said = Some(now);
-        news
     }
 
     /// Adds a route; `touched` learns the hosts to rebuild.

@@ -43,6 +43,15 @@ pub(crate) struct Compiler {
     tables: Tables,
 }
 
+/// What compiling found out about resources.
+#[derive(Default)]
+pub(crate) struct Verdicts {
+    /// Resources that were looked at: what was said about them earlier holds no longer.
+    pub(crate) checked: BTreeSet<Key>,
+    /// What cannot be used as it is.
+    pub(crate) rejected: Vec<Rejection>,
+}
+
 /// What has to be rebuilt.
 #[derive(Default)]
 struct Dirty {
@@ -135,27 +144,30 @@ impl Compiler {
     }
 
     /// Compiles the resources named by `changed`, and links again the routes to the clusters
-    /// named by `relinked`. Returns what could not be used as it is.
+    /// named by `relinked`.
     pub(crate) fn compile(
         &mut self,
         changed: &[Key],
         relinked: &[ClusterKey],
         clusters: &Clusters,
-    ) -> Vec<Rejection> {
+    ) -> Verdicts {
         let mut dirty = Dirty::default();
-        let mut rejected = Vec::new();
-        self.compile_secrets(changed, &mut dirty, &mut rejected);
+        let mut verdicts = Verdicts::default();
+        verdicts.checked.extend(changed.iter().cloned());
+        self.compile_secrets(changed, &mut dirty, &mut verdicts.rejected);
         for key in changed {
             match key {
                 Key::Listener(key) => dirty.rebuild_listener(key.clone()),
                 Key::Chain(key) => self.take_chain(key, &mut dirty),
-                Key::Route(key) => self.take_route(key, clusters, &mut dirty, &mut rejected),
+                Key::Route(key) => {
+                    self.take_route(key, clusters, &mut dirty, &mut verdicts.rejected)
+                }
                 Key::Cluster(_) | Key::Endpoints(_) | Key::Secret(_) => {}
             }
         }
         self.relink(relinked, changed, clusters, &mut dirty);
-        self.build(dirty, &mut rejected);
-        rejected
+        self.build(dirty, &mut verdicts);
+        verdicts
     }
 
     fn compile_secrets(
@@ -308,7 +320,7 @@ impl Compiler {
         }
     }
 
-    fn build(&mut self, mut dirty: Dirty, rejected: &mut Vec<Rejection>) {
+    fn build(&mut self, mut dirty: Dirty, verdicts: &mut Verdicts) {
         for ((chain, host), change) in std::mem::take(&mut dirty.hosts) {
             if let Some(state) = self.chains.get_mut(&chain) {
                 state.build_host(host.as_ref(), &change);
@@ -316,14 +328,14 @@ impl Compiler {
             dirty.chains.insert(chain);
         }
         for key in std::mem::take(&mut dirty.chains) {
-            self.build_chain(&key, &mut dirty, rejected);
+            self.build_chain(&key, &mut dirty, verdicts);
         }
         for (key, change) in dirty.listeners {
             self.build_listener(&key, change);
         }
     }
 
-    fn build_chain(&mut self, key: &ChainKey, dirty: &mut Dirty, rejected: &mut Vec<Rejection>) {
+    fn build_chain(&mut self, key: &ChainKey, dirty: &mut Dirty, verdicts: &mut Verdicts) {
         let Some(state) = self.chains.get_mut(key) else {
             return;
         };
@@ -339,11 +351,12 @@ impl Compiler {
             let config = self.configs.get(policy, &self.secrets);
             let problem = tls::problem(policy, &config);
             tls = config.ok();
-            // Said when the chain or its certificates changed, not with each route.
-            if let Some((severity, message)) = problem.filter(|_| state.is_news(tls.is_some())) {
-                let key = Key::Chain(key.clone());
-                rejected.push(rejection(key, severity, &ir.source, message));
+            let key = Key::Chain(key.clone());
+            if let Some((severity, message)) = problem {
+                let rejection = rejection(key.clone(), severity, &ir.source, message);
+                verdicts.rejected.push(rejection);
             }
+            verdicts.checked.insert(key);
         }
         let old = state.table.take();
         let new = state.build(&ir, tls);

@@ -113,7 +113,8 @@ pub(super) struct Compiled {
 impl Compiled {
     pub(super) fn apply(&mut self, delta: Delta) -> Vec<Rejection> {
         let changed = self.compiler.accept(delta);
-        self.compiler.compile(&changed, &[], &Clusters::default())
+        let clusters = Clusters::default();
+        self.compiler.compile(&changed, &[], &clusters).rejected
     }
 
     pub(super) fn table(&self, port: u16) -> Arc<ListenerTable> {
