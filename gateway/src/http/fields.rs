@@ -277,6 +277,7 @@ impl Fields {
     }
 
     /// The first value of the field with this lower-case name.
+    #[cfg(test)]
     pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
         let at = self.position(Known::classify(name.as_bytes()), name.as_bytes())?;
         self.list.get(at).map(|field| self.field_value(field))
@@ -316,6 +317,7 @@ impl Fields {
     }
 
     /// Names in lower case and values, in order.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.list
             .iter()

@@ -16,7 +16,6 @@ pub(crate) const SERVER: &str = "gwanmun";
 /// What requests of one connection have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    address: IpAddr,
     text: Box<str>,
     scheme: Scheme,
 }
@@ -24,17 +23,10 @@ pub(crate) struct Client {
 impl Client {
     /// A connection from this address, with or without TLS.
     pub(crate) fn new(peer: IpAddr, tls: bool) -> Self {
-        let address = peer.to_canonical();
         Self {
-            address,
-            text: address.to_string().into(),
+            text: peer.to_canonical().to_string().into(),
             scheme: if tls { Scheme::Https } else { Scheme::Http },
         }
-    }
-
-    /// The address of the connection's other end.
-    pub(crate) fn address(&self) -> IpAddr {
-        self.address
     }
 }
 

@@ -134,6 +134,7 @@ impl RequestHead {
 
     /// Builds a head that nobody sent. Names are in lower case; `host` among the headers is the
     /// authority. The target is taken as it is: [`super::gate`] normalises it.
+    #[cfg(test)]
     pub(crate) fn build(method: Method, target: &str, headers: &[(&str, &str)]) -> Self {
         let mut head = Self::new(method, Version::Http11, Fields::default());
         head.set_target(target.as_bytes());
@@ -184,6 +185,7 @@ impl RequestHead {
     }
 
     /// The form of the target as sent.
+    #[cfg(test)]
     pub(crate) fn form(&self) -> TargetForm {
         self.form
     }
@@ -223,6 +225,7 @@ impl RequestHead {
     }
 
     /// Whether a rewrite changed the target.
+    #[cfg(test)]
     pub(crate) fn is_rewritten(&self) -> bool {
         self.original.is_some()
     }
@@ -275,6 +278,7 @@ impl RequestHead {
     }
 
     /// The authority's port, if it is there and a number.
+    #[cfg(test)]
     pub(crate) fn port(&self) -> Option<u16> {
         let rest = self.authority().get(self.host().len()..)?;
         rest.strip_prefix(':')?.parse().ok()
@@ -364,6 +368,7 @@ impl RequestHead {
     }
 
     /// The first value of the field with this lower-case name; `host` and pseudo headers too.
+    #[cfg(test)]
     pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
         self.pseudo(name).or_else(|| self.fields.header(name))
     }
@@ -391,6 +396,7 @@ impl RequestHead {
     }
 
     /// Names in lower case and values of the fields, in order, without `host`.
+    #[cfg(test)]
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter()
     }
@@ -477,11 +483,6 @@ impl ResponseHead {
         (100..200).contains(&self.status) && self.status != 101
     }
 
-    /// The protocol version the upstream spoke.
-    pub(crate) fn version(&self) -> Version {
-        self.version
-    }
-
     /// How the end of the body is found.
     #[inline]
     pub(crate) fn framing(&self) -> BodyFraming {
@@ -501,6 +502,7 @@ impl ResponseHead {
     }
 
     /// The protocol of a 101.
+    #[cfg(test)]
     pub(crate) fn upgrade(&self) -> Option<Upgrade> {
         self.upgrade
     }
@@ -530,11 +532,13 @@ impl ResponseHead {
     }
 
     /// The first value of the field with this lower-case name.
+    #[cfg(test)]
     pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
         self.fields.header(name)
     }
 
     /// Names in lower case and values of the fields, in order.
+    #[cfg(test)]
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter()
     }

@@ -22,13 +22,15 @@ mod uuid;
 mod view;
 
 pub(crate) use authority::is_valid as is_authority;
-pub(crate) use date::{http_date, iso_time};
-pub(crate) use error::{BodyError, ProtocolError, RequestError};
-pub(crate) use head::{
-    BodyFraming, RequestHead, ResponseHead, Scheme, TargetForm, Upgrade, Version,
-};
+pub(crate) use date::iso_time;
+pub(crate) use error::RequestError;
+#[cfg(test)]
+pub(crate) use error::{BodyError, ProtocolError};
+#[cfg(test)]
+pub(crate) use head::TargetForm;
+pub(crate) use head::{BodyFraming, RequestHead, ResponseHead, Scheme, Upgrade, Version};
 pub(crate) use known::Known;
-pub(crate) use reply::{Asked, LocalReply};
+pub(crate) use reply::LocalReply;
 
 #[cfg(test)]
 mod tests;
