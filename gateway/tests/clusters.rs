@@ -113,23 +113,26 @@ fn tls_upstream(issued: &Issued) -> SocketAddr {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut tls = StreamOwned::new(connection, stream.unwrap());
-            let mut head = [0; 4096];
-            if tls.read(&mut head).is_err() {
-                continue;
-            }
-            let name = tls.conn.server_name().unwrap_or("-").to_owned();
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{name}",
-                name.len()
-            );
-            // The gateway may be gone.
-            let _ = tls.write_all(answer.as_bytes());
-            tls.conn.send_close_notify();
-            let _ = tls.flush();
+            let tls = StreamOwned::new(connection, stream.unwrap());
+            std::thread::spawn(move || answer_with_server_name(tls));
         }
     });
     address
+}
+
+/// Takes each read for one request; ends with the connection.
+fn answer_with_server_name(mut tls: StreamOwned<ServerConnection, std::net::TcpStream>) {
+    let mut head = [0; 4096];
+    while tls.read(&mut head).is_ok_and(|length| length > 0) {
+        let name = tls.conn.server_name().unwrap_or("-").to_owned();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}",
+            name.len()
+        );
+        if tls.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
 }
 
 fn trusted(authority: &Authority) -> Resource {
@@ -180,6 +183,23 @@ fn upstreams_are_verified_and_a_changed_authority_counts_at_once() {
     assert_eq!(ask(&gateway, "/").status, 503, "never plaintext");
     gateway.upsert(vec![trusted(&authority)]);
     assert_eq!(ask(&gateway, "/").text(), "fixed.example.com");
+}
+
+#[test]
+fn a_connection_verified_for_one_name_never_serves_another() {
+    let authority = Authority::new();
+    let address = tls_upstream(&authority.issue(&["a.example.com", "b.example.com"]));
+    let gateway = TestGateway::start();
+    let mut resources = routed(verified(Sni::FromHost, address));
+    resources.push(trusted(&authority));
+    gateway.serve(resources);
+    for _ in 0..5 {
+        for host in ["a.example.com", "b.example.com"] {
+            assert_eq!(get(gateway.address(80), host, "/").text(), host);
+        }
+    }
+    // A name the certificate does not have is refused although connections are open.
+    assert_eq!(get(gateway.address(80), "c.example.com", "/").status, 503);
 }
 
 #[test]

@@ -61,18 +61,17 @@ fn answer(zone: &mut Zone, question: &Message) -> Option<Vec<u8>> {
     message.metadata.recursion_available = true;
     message.metadata.response_code = zone.code;
     message.add_query(query);
-    let records: Vec<RData> = match kind {
-        RecordType::A => zone
-            .a
-            .iter()
+    let records: Vec<RData> = if kind == RecordType::A {
+        let addresses = zone.a.iter();
+        addresses
             .map(|&[a, b, c, d]| RData::A(rdata::A::new(a, b, c, d)))
-            .collect(),
-        RecordType::AAAA => zone
-            .aaaa
-            .iter()
+            .collect()
+    } else {
+        assert_eq!(kind, RecordType::AAAA);
+        let addresses = zone.aaaa.iter();
+        addresses
             .map(|&last| RData::AAAA(rdata::AAAA::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)))
-            .collect(),
-        other => panic!("{other}"),
+            .collect()
     };
     let ttl = zone.ttl;
     message.add_answers(
