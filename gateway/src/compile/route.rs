@@ -213,3 +213,58 @@ fn target(ir: &WeightedTarget, clusters: &Clusters, errors: &mut Vec<String>) ->
         filters: filters(&ir.filters, errors),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets(weights: &[u32]) -> Option<Targets> {
+        let each = weights.iter().map(|weight| CompiledTarget {
+            destination: Destination::Fail(Failure::InvalidBackend, None),
+            weight: *weight,
+            filters: CompiledFilters::default(),
+        });
+        Targets::new(each.collect())
+    }
+
+    #[test]
+    fn shares_are_exact() {
+        for weights in [&[70, 30, 0][..], &[1, 1, 1], &[0, 5], &[1], &[1_000_000, 1]] {
+            let total: u32 = weights.iter().sum();
+            let steps = u64::from(total.min(100));
+            let targets = targets(weights).unwrap();
+            let mut counts = vec![0_u64; weights.len()];
+            for step in 0..steps {
+                // The middle of each of as many equal parts of the range.
+                let random = u64::MAX / steps * step + u64::MAX / steps / 2;
+                let picked = targets.pick(random).unwrap();
+                let index = targets.iter().position(|one| std::ptr::eq(one, picked));
+                counts[index.unwrap()] += 1;
+            }
+            for (count, weight) in counts.iter().zip(weights) {
+                let exact = u64::from(*weight) * steps;
+                assert!(
+                    (count * u64::from(total)).abs_diff(exact) < u64::from(total),
+                    "{counts:?} for {weights:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_range_pick_the_first_and_the_last() {
+        let targets = targets(&[0, 3, 0, 2, 0]).unwrap();
+        let picked = |random| {
+            let picked = targets.pick(random).unwrap();
+            targets.iter().position(|one| std::ptr::eq(one, picked))
+        };
+        assert_eq!(picked(0), Some(1));
+        assert_eq!(picked(u64::MAX), Some(3));
+    }
+
+    #[test]
+    fn without_weight_there_is_no_target() {
+        assert!(targets(&[]).is_none());
+        assert!(targets(&[0, 0]).is_none());
+    }
+}
