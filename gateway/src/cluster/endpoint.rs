@@ -87,11 +87,6 @@ impl EndpointRef {
         endpoint.state.active.fetch_add(1, Relaxed);
         Self(endpoint)
     }
-
-    /// The endpoint itself, e.g. to remember it after the request has left it.
-    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
-    }
 }
 
 impl Deref for EndpointRef {

@@ -22,10 +22,9 @@ use smallvec::SmallVec;
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 /// How the tries of a request ended.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(crate) enum Tried {
-    /// A response begins: its head, who delivers the rest, and the endpoint it counts against.
-    Response(ResponseHead, Pump, EndpointRef),
+    /// A response begins: its head, and who delivers the rest.
+    Response(Box<ResponseHead>, Pump),
     /// All came to nothing: the fault of the last one.
     Failed(Fault),
     /// The client's side failed.
@@ -49,9 +48,8 @@ pub(crate) struct Plan<'a> {
 }
 
 /// How one try ended.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum Once {
-    Response(ResponseHead, Pump, EndpointRef),
+    Response(Box<ResponseHead>, Pump),
     Fault(Fault, Free),
     Down(DownError),
     TooLarge,
@@ -95,7 +93,7 @@ impl<'a> Tries<'a> {
     pub(crate) async fn run(&mut self, flow: &mut Flow<'_>) -> Tried {
         loop {
             let pause = match self.once(flow).await {
-                Once::Response(head, mut pump, endpoint) => {
+                Once::Response(head, mut pump) => {
                     let outcome = Outcome::Response {
                         status: head.status(),
                         grpc: head.grpc_status(),
@@ -103,11 +101,12 @@ impl<'a> Tries<'a> {
                     let overloaded = head.get(Known::XEnvoyOverloaded).is_some();
                     match self.decide(flow, outcome) {
                         Some(pause) if !overloaded => {
-                            endpoint_answered(&self.plan, &endpoint, &head);
+                            flow.record
+                                .report(cluster::Outcome::Answered(head.status()));
                             pump.release(flow);
                             pause
                         }
-                        Some(_) | None => return Tried::Response(head, pump, endpoint),
+                        Some(_) | None => return Tried::Response(head, pump),
                     }
                 }
                 Once::Fault(_, Free::Yes) if self.retries.take_free() => {
@@ -168,15 +167,16 @@ impl<'a> Tries<'a> {
             Err(Stopped::Down(error)) => return Once::Down(error),
             Err(Stopped::Fault(fault)) => return Once::Fault(fault, Free::No),
         };
-        flow.record.endpoint = Some(Arc::clone(endpoint.endpoint()));
         flow.record.upstream_local = None;
         flow.record.tries += 1;
         flow.client.deadlines.attempt_started();
-        let found = match self.connection(flow, &endpoint).await {
+        let found = self.connection(flow, &endpoint).await;
+        flow.record.endpoint = Some(endpoint);
+        let found = match found {
             Ok(found) => found,
             Err(Stopped::Down(error)) => return Once::Down(error),
             Err(Stopped::Fault(fault)) => {
-                self.report_failure(&endpoint, &fault);
+                report_failure(flow, &fault);
                 return Once::Fault(fault, Free::No);
             }
         };
@@ -186,11 +186,11 @@ impl<'a> Tries<'a> {
         };
         let begun = poll_fn(|cx| pump.poll_begin(flow, cx)).await;
         match begun {
-            Begun::Head(head) => Once::Response(head, pump, endpoint),
+            Begun::Head(head) => Once::Response(head, pump),
             Begun::Fault(fault) => {
                 let free = self.is_free(flow, &pump, &fault);
                 if free == Free::No {
-                    self.report_failure(&endpoint, &fault);
+                    report_failure(flow, &fault);
                 }
                 Once::Fault(fault, free)
             }
@@ -221,7 +221,7 @@ impl<'a> Tries<'a> {
         endpoint: &EndpointRef,
     ) -> Result<Found, Stopped> {
         let core = flow.core;
-        let host = flow.record.head.as_ref().map_or("", RequestHead::host);
+        let host = flow.record.head.as_deref().map_or("", RequestHead::host);
         let want = Want {
             cluster: self.plan.cluster,
             endpoint,
@@ -277,12 +277,6 @@ impl<'a> Tries<'a> {
             Free::No
         }
     }
-
-    fn report_failure(&self, endpoint: &EndpointRef, fault: &Fault) {
-        if !fault.is_overflow() {
-            self.plan.cluster.report(endpoint, cluster::Outcome::Failed);
-        }
-    }
 }
 
 /// Why there is no connection.
@@ -313,8 +307,9 @@ async fn watched<T>(
     .await
 }
 
-/// Tells outlier detection about an answer that is not passed on.
-fn endpoint_answered(plan: &Plan<'_>, endpoint: &EndpointRef, head: &ResponseHead) {
-    let outcome = cluster::Outcome::Answered(head.status());
-    plan.cluster.report(endpoint, outcome);
+/// Tells outlier detection about a try that came to nothing.
+fn report_failure(flow: &Flow<'_>, fault: &Fault) {
+    if !fault.is_overflow() {
+        flow.record.report(cluster::Outcome::Failed);
+    }
 }

@@ -22,7 +22,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes read and thrown away while a connection is closed, so that the client reads our answer
 /// before it is told that nobody listens.
@@ -171,6 +171,16 @@ impl DownH1 {
 
     /// Ready when the client is gone; its end of sending counts as that. Reads ahead a little.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<()> {
+        if self.inbox.len() == 0 {
+            // Usually nothing comes: one byte asks without a buffer.
+            let mut byte = [0];
+            let mut probe = ReadBuf::new(&mut byte);
+            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut probe));
+            if read.is_err() || probe.filled().is_empty() {
+                return Poll::Ready(());
+            }
+            self.inbox.put(probe.filled(), buffers);
+        }
         while self.inbox.len() < SMALL {
             let read = self
                 .inbox

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     core::Core,
     http::{RequestHead, h1::Trailers},
+    listener::ListenerTable,
 };
 use bytes::Bytes;
 use std::{
@@ -35,6 +36,8 @@ pub(crate) struct Flow<'f> {
     pub(crate) body: RequestBody,
     /// The client's connection.
     pub(crate) conn: &'f Served,
+    /// What the listener serves, for the whole of the request.
+    pub(crate) table: &'f ListenerTable,
     /// When the request's first byte was seen.
     pub(crate) started: Instant,
     /// Whether the route's edits apply to our own answer.
@@ -125,16 +128,16 @@ impl Client<'_> {
 impl<'f> Flow<'f> {
     /// An exchange that begins with this head.
     pub(crate) fn new(
-        core: &'f Core,
-        conn: &'f Served,
+        (core, conn, table): (&'f Core, &'f Served, &'f ListenerTable),
         down: &'f mut Down,
         timer: &'f mut Timer,
-        head: Option<RequestHead>,
+        head: Option<Box<RequestHead>>,
         started: Instant,
     ) -> Self {
         Self {
             core,
             conn,
+            table,
             client: Client {
                 down,
                 deadlines: Deadlines::none(),
@@ -170,7 +173,7 @@ impl<'f> Flow<'f> {
 
     /// The upstream's part is over.
     pub(crate) fn release(&self, up: Up) {
-        if let Some(cluster) = &self.record.cluster {
+        if let Some(cluster) = self.record.cluster {
             up.release(&self.core.buffers, &self.core.pool, cluster);
         }
     }

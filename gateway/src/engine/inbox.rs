@@ -78,6 +78,14 @@ impl Inbox {
         read
     }
 
+    /// Adds bytes that were read elsewhere.
+    pub(crate) fn put(&mut self, bytes: &[u8], buffers: &Buffers) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = buffers.small();
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
     /// Gives the buffer back if it is empty.
     pub(crate) fn release(&mut self, buffers: &Buffers) {
         if self.buffer.is_empty() && self.buffer.capacity() > 0 {

@@ -38,9 +38,36 @@ pub(crate) use pool::Pool;
 use crate::{
     core::Core,
     http::forward::Client,
-    listener::{ConnectionInfo, HttpVersion, Io},
+    listener::{ConnectionInfo, HttpVersion, Io, ListenerTable},
 };
 use std::sync::Arc;
+
+/// What a listener serves at one moment, as long as a connection needs it.
+///
+/// Counting references to a table that all workers share would have them wait for each other:
+/// a connection counts once per change of configuration, not once per request.
+pub(crate) struct Held {
+    epoch: u64,
+    /// The table.
+    pub(crate) table: Arc<ListenerTable>,
+}
+
+impl Held {
+    /// What is served now. A listener that was removed serves what it served last.
+    pub(crate) fn now(core: &Core, info: &ConnectionInfo) -> Self {
+        let snapshot = core.snapshot.load();
+        let table = snapshot.listener(&info.table.key).unwrap_or(&info.table);
+        Self {
+            epoch: snapshot.epoch,
+            table: Arc::clone(table),
+        }
+    }
+
+    /// Whether this is what is served now.
+    pub(crate) fn is_current(&self, core: &Core) -> bool {
+        self.epoch == core.snapshot.load().epoch
+    }
+}
 
 /// What the requests of one connection share.
 pub(crate) struct Served {

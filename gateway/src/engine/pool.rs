@@ -139,7 +139,8 @@ pub(crate) struct H1Connection {
 
 struct Idle {
     connection: H1Connection,
-    since: Instant,
+    /// The number of sweeps when it was put back.
+    since: u64,
 }
 
 /// The connections of one key.
@@ -154,7 +155,14 @@ struct Bucket {
 /// Connections to upstreams that wait for their next request.
 #[derive(Default)]
 pub(crate) struct Pool {
-    buckets: Mutex<HashMap<Key, Bucket, RandomState>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    buckets: HashMap<Key, Bucket, RandomState>,
+    /// Counts sweeps: the clock that idle connections age by.
+    sweeps: u64,
 }
 
 impl Pool {
@@ -181,8 +189,8 @@ impl Pool {
 
     /// A pooled connection, if there is a live one.
     pub(crate) fn ready(&self, want: Want<'_>) -> Option<Found> {
-        let mut buckets = self.buckets.lock();
-        let bucket = buckets.get_mut(&want.key())?;
+        let mut inner = self.inner.lock();
+        let bucket = inner.buckets.get_mut(&want.key())?;
         match want.protocol {
             Protocol::Http1 => {
                 while let Some(mut idle) = bucket.h1.pop() {
@@ -231,8 +239,8 @@ impl Pool {
     async fn connect_h2(&self, want: Want<'_>) -> Result<Found, Fault> {
         loop {
             let waiting = {
-                let mut buckets = self.buckets.lock();
-                let bucket = bucket_of(&mut buckets, want);
+                let mut inner = self.inner.lock();
+                let bucket = bucket_of(&mut inner.buckets, want);
                 match &mut bucket.dialing {
                     Some(waiters) if waiters.len() >= WAITING => return Err(Fault::Overflow),
                     Some(waiters) => {
@@ -270,8 +278,8 @@ impl Pool {
         let result = up_h2::connect(want).await;
         match result {
             Ok(shared) => {
-                let mut buckets = self.buckets.lock();
-                bucket_of(&mut buckets, want).h2.push(shared);
+                let mut inner = self.inner.lock();
+                bucket_of(&mut inner.buckets, want).h2.push(shared);
                 Ok(())
             }
             Err(error) if error.failure == ConnectFailure::Overflow => {
@@ -296,7 +304,8 @@ impl Pool {
         if spent || connection.key.generation != cluster.tls_generation {
             return;
         }
-        let mut buckets = self.buckets.lock();
+        let mut inner = self.inner.lock();
+        let Inner { buckets, sweeps } = &mut *inner;
         let bucket = match buckets.get_mut(&connection.key) {
             Some(bucket) => bucket,
             None => buckets
@@ -306,7 +315,7 @@ impl Pool {
         if bucket.h1.len() < KEPT {
             bucket.h1.push(Idle {
                 connection,
-                since: Instant::now(),
+                since: *sweeps,
             });
         }
     }
@@ -315,7 +324,10 @@ impl Pool {
     /// material is gone.
     pub(crate) fn sweep(&self, snapshot: &Snapshot) {
         let now = Instant::now();
-        self.buckets.lock().retain(|key, bucket| {
+        let mut inner = self.inner.lock();
+        inner.sweeps += 1;
+        let Inner { buckets, sweeps } = &mut *inner;
+        buckets.retain(|key, bucket| {
             let wanted = snapshot
                 .clusters
                 .get(&bucket.cluster.config.key)
@@ -332,7 +344,9 @@ impl Pool {
             }
             let longest = bucket.cluster.idle_timeout;
             bucket.h1.retain_mut(|idle| {
-                now.duration_since(idle.since) < longest && is_quiet(&mut idle.connection.io)
+                // A sweep a second, so one more than that many seconds have passed at most.
+                Duration::from_secs(*sweeps - idle.since) <= longest
+                    && is_quiet(&mut idle.connection.io)
             });
             bucket.h2.retain(|shared| shared.is_wanted(now, longest));
             !bucket.h1.is_empty() || !bucket.h2.is_empty() || bucket.dialing.is_some()
@@ -371,8 +385,8 @@ struct Dialing<'p> {
 impl Drop for Dialing<'_> {
     fn drop(&mut self) {
         let waiters = {
-            let mut buckets = self.pool.buckets.lock();
-            let bucket = buckets.get_mut(&self.key);
+            let mut inner = self.pool.inner.lock();
+            let bucket = inner.buckets.get_mut(&self.key);
             bucket.and_then(|bucket| bucket.dialing.take())
         };
         if let Some(error) = &self.error {

@@ -27,17 +27,17 @@ use std::{borrow::Cow, future::poll_fn, sync::Arc, time::Duration};
 /// # Errors
 ///
 /// What the gateway itself has to answer.
-pub(super) async fn forward(
-    flow: &mut Flow<'_>,
-    chosen: &Chosen,
-    target: &CompiledTarget,
+pub(super) async fn forward<'f>(
+    flow: &mut Flow<'f>,
+    chosen: Chosen<'f>,
+    target: &'f CompiledTarget,
 ) -> Result<(), LocalReply> {
     let cluster = match &target.destination {
         Destination::Cluster(cluster) => cluster,
         Destination::Fail(kind, _) => return Err(LocalReply::failure(*kind)),
     };
-    let route = &*chosen.route;
-    flow.record.cluster = Some(Arc::clone(cluster));
+    let route = chosen.route;
+    flow.record.cluster = Some(cluster);
     let Ok(_request) = cluster.admit(Resource::Requests) else {
         return Err(fault_reply(flow, &Fault::Overflow, false));
     };
@@ -45,8 +45,8 @@ pub(super) async fn forward(
     let plan = plan(flow, cluster, route, policy.as_deref())?;
     let mut tries = Tries::new(plan);
     match tries.run(flow).await {
-        Tried::Response(head, pump, endpoint) => {
-            cluster.report(&endpoint, Outcome::Answered(head.status()));
+        Tried::Response(head, pump) => {
+            flow.record.report(Outcome::Answered(head.status()));
             respond(flow, route, target, head, pump).await;
             Ok(())
         }
@@ -62,12 +62,12 @@ pub(super) async fn forward(
 }
 
 /// Readies the head and the time limits of a request; what its retry policy is.
-fn prepare<'a>(
-    flow: &mut Flow<'_>,
-    chosen: &'a Chosen,
+fn prepare<'f>(
+    flow: &mut Flow<'f>,
+    chosen: Chosen<'f>,
     target: &CompiledTarget,
-) -> Result<Option<Cow<'a, RetryPolicy>>, LocalReply> {
-    let route = &*chosen.route;
+) -> Result<Option<Cow<'f, RetryPolicy>>, LocalReply> {
+    let route = chosen.route;
     let Some(head) = &mut flow.record.head else {
         return Err(RequestError::codec().into());
     };
@@ -188,7 +188,7 @@ async fn respond(
     flow: &mut Flow<'_>,
     route: &CompiledRoute,
     target: &CompiledTarget,
-    mut head: ResponseHead,
+    mut head: Box<ResponseHead>,
     mut pump: Pump,
 ) {
     flow.body.replay.forget();
@@ -206,7 +206,7 @@ async fn respond(
     if upgraded {
         flow.client.deadlines.lift();
         if let Some(up) = pump.take_up() {
-            upgrade::splice(flow, up).await;
+            Box::pin(upgrade::splice(flow, up)).await;
         }
         return;
     }

@@ -34,7 +34,7 @@ enum Moved {
 #[derive(Debug)]
 pub(crate) enum Begun {
     /// The final head.
-    Head(ResponseHead),
+    Head(Box<ResponseHead>),
     /// The client's side failed.
     Down(DownError),
     /// The try failed.
@@ -236,7 +236,7 @@ impl Pump {
         &mut self,
         flow: &mut Flow<'_>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<ResponseHead, Fault>> {
+    ) -> Poll<Result<Box<ResponseHead>, Fault>> {
         let Some(up) = &mut self.up else {
             return Poll::Ready(Err(Fault::Protocol));
         };

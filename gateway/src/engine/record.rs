@@ -6,7 +6,7 @@ use super::{
     fault::{Cut, Fault},
 };
 use crate::{
-    cluster::{Cluster, Endpoint},
+    cluster::{Cluster, EndpointRef, Outcome},
     compile::CompiledRoute,
     core::Core,
     filter::Context,
@@ -14,7 +14,7 @@ use crate::{
     listener::HttpVersion as Spoken,
     telemetry::{Exchange, Flag, HttpVersion, ResponseFlags},
 };
-use gwanmun_ir::TlsVersion;
+use gwanmun_ir::{Dialect, TlsVersion};
 use std::{
     borrow::Cow,
     net::SocketAddr,
@@ -28,7 +28,7 @@ pub(crate) struct Record<'c> {
     core: &'c Core,
     conn: &'c Served,
     /// The request, as it is sent upstream; nothing if what came was not a request.
-    pub(crate) head: Option<RequestHead>,
+    pub(crate) head: Option<Box<RequestHead>>,
     /// When the first byte of the request was seen.
     pub(crate) started: Instant,
     /// When the request was complete.
@@ -48,13 +48,13 @@ pub(crate) struct Record<'c> {
     /// Milliseconds from the end of the request to the response's head.
     pub(crate) service_ms: Option<u64>,
     /// The last endpoint tried.
-    pub(crate) endpoint: Option<Arc<Endpoint>>,
+    pub(crate) endpoint: Option<EndpointRef>,
     /// Our end of the connection to it.
     pub(crate) upstream_local: Option<SocketAddr>,
     /// The cluster.
-    pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) cluster: Option<&'c Arc<Cluster>>,
     /// The route.
-    pub(crate) route: Option<Arc<CompiledRoute>>,
+    pub(crate) route: Option<&'c CompiledRoute>,
     /// It is a gRPC request.
     pub(crate) grpc: bool,
     /// `grpc-status` of the answer.
@@ -63,6 +63,7 @@ pub(crate) struct Record<'c> {
     pub(crate) tries: u32,
     /// The client's address, as far as proxies are trusted.
     pub(crate) remote: SocketAddr,
+    written: bool,
 }
 
 impl<'c> Record<'c> {
@@ -70,10 +71,10 @@ impl<'c> Record<'c> {
     pub(crate) fn new(
         core: &'c Core,
         conn: &'c Served,
-        head: Option<RequestHead>,
+        head: Option<Box<RequestHead>>,
         started: Instant,
     ) -> Self {
-        let grpc = head.as_ref().is_some_and(RequestHead::is_grpc);
+        let grpc = head.as_deref().is_some_and(RequestHead::is_grpc);
         Self {
             core,
             conn,
@@ -95,13 +96,14 @@ impl<'c> Record<'c> {
             grpc_status: None,
             tries: 0,
             remote: conn.info.peer,
+            written: false,
         }
     }
 
     /// What the client speaks.
     pub(crate) fn version(&self) -> Version {
         self.head
-            .as_ref()
+            .as_deref()
             .map_or(Version::Http11, RequestHead::version)
     }
 
@@ -156,8 +158,13 @@ impl<'c> Record<'c> {
         self.status = status;
         self.grpc_status = grpc_status;
         self.details = Some("via_upstream".into());
+        // The Gateway API has no field for it: that saves looking at the clock.
+        let said = self
+            .route
+            .is_some_and(|route| matches!(route.dialect, Dialect::Istio { .. }));
         self.service_ms = self
             .complete
+            .filter(|_| said)
             .and_then(|at| u64::try_from(at.elapsed().as_millis()).ok());
     }
 
@@ -187,6 +194,13 @@ impl<'c> Record<'c> {
         self.details = Some(cut.details().into());
     }
 
+    /// Tells outlier detection how a try on the last endpoint ended.
+    pub(crate) fn report(&self, outcome: Outcome) {
+        if let (Some(cluster), Some(endpoint)) = (self.cluster, &self.endpoint) {
+            cluster.report(endpoint, outcome);
+        }
+    }
+
     /// The client's side failed.
     pub(crate) fn down_failed(&mut self, error: DownError) {
         let (flag, details) = match error {
@@ -203,14 +217,22 @@ fn text(bytes: Option<&[u8]>) -> Option<&str> {
     std::str::from_utf8(bytes?).ok()
 }
 
-impl Drop for Record<'_> {
-    fn drop(&mut self) {
+impl Record<'_> {
+    /// Writes the log line and counts, now rather than on drop; when that was.
+    pub(crate) fn finish(&mut self) -> Instant {
+        let end = Instant::now();
+        self.write(end);
+        end
+    }
+
+    fn write(&mut self, end: Instant) {
+        self.written = true;
         if self.details.is_none() {
             self.down_failed(DownError::Gone);
         }
-        let head = self.head.as_ref();
+        let head = self.head.as_deref();
         let mut exchange = Exchange::new(self.started, self.conn.info.local, self.remote);
-        exchange.end = Instant::now();
+        exchange.end = end;
         if let Some(head) = head {
             exchange.method = Some(head.method());
             exchange.path = text(Some(head.original_target()));
@@ -238,14 +260,22 @@ impl Drop for Record<'_> {
         exchange.upstream_service_ms = self.service_ms;
         exchange.endpoint = self.endpoint.as_deref();
         exchange.upstream_local = self.upstream_local;
-        exchange.cluster = self.cluster.as_deref();
+        exchange.cluster = self.cluster.map(|cluster| &**cluster);
         let tls = self.conn.info.tls.as_ref();
         exchange.sni = tls.and_then(|tls| tls.sni.as_deref());
-        exchange.route = self.route.as_ref().map(|route| &*route.name);
+        exchange.route = self.route.map(|route| &*route.name);
         exchange.grpc = self.grpc;
         exchange.grpc_status = self.grpc_status;
         exchange.tries = self.tries;
         exchange.listener = Some(&self.conn.info.stats);
         self.core.telemetry.record(&exchange);
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if !self.written {
+            self.write(Instant::now());
+        }
     }
 }

@@ -21,47 +21,50 @@ use crate::{
     route::Found,
 };
 use gwanmun_ir::{Failure, PathMatch};
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{net::SocketAddr, time::SystemTime};
 use tokio::time::Instant;
 
 /// The rule that serves a request.
-pub(super) struct Chosen {
+#[derive(Clone, Copy)]
+pub(super) struct Chosen<'t> {
     /// The rule.
-    pub(super) route: Arc<CompiledRoute>,
+    pub(super) route: &'t CompiledRoute,
     /// Which of its conditions held.
     index: usize,
     /// The port the user gave the chain.
     port: u16,
 }
 
-impl Chosen {
+impl<'t> Chosen<'t> {
     /// The condition on the path that held.
-    pub(super) fn path(&self) -> Option<&PathMatch> {
+    pub(super) fn path(&self) -> Option<&'t PathMatch> {
         self.route.ir.matches.get(self.index).map(|one| &one.path)
     }
 }
 
-/// Serves one request.
-pub(super) async fn serve(mut flow: Flow<'_>) {
-    if let Err(reply) = answer(&mut flow).await {
-        local(&mut flow, reply).await;
+/// Serves one request; when it ended.
+pub(super) async fn serve(flow: &mut Flow<'_>) -> std::time::Instant {
+    if let Err(reply) = answer(flow).await {
+        Box::pin(local(flow, reply)).await;
     }
+    flow.record.finish()
 }
 
 /// Answers what is not a request.
 pub(super) async fn refuse(
-    core: &Core,
-    conn: &Served,
+    (core, conn): (&Core, &Served),
     down: &mut Down,
     error: RequestError,
     started: Instant,
-) {
+) -> std::time::Instant {
     let mut timer = Timer::default();
     if let Down::H1(client) = down {
         client.refuse(&core.buffers);
     }
-    let mut flow = Flow::new(core, conn, down, &mut timer, None, started);
+    let shared = (core, conn, &*conn.info.table);
+    let mut flow = Flow::new(shared, down, &mut timer, None, started);
     local(&mut flow, error.into()).await;
+    flow.record.finish()
 }
 
 /// Records a stream that was reset because what came is not a request.
@@ -80,15 +83,15 @@ pub(super) fn reject(core: &Core, conn: &Served, error: &RequestError, started: 
 /// What the gateway itself has to answer.
 async fn answer(flow: &mut Flow<'_>) -> Result<(), LocalReply> {
     let chosen = find(flow)?;
-    let route = &chosen.route;
-    flow.record.route = Some(Arc::clone(route));
-    let upgrade = flow.record.head.as_ref().and_then(RequestHead::upgrade);
+    let route = chosen.route;
+    flow.record.route = Some(route);
+    let upgrade = flow.record.head.as_deref().and_then(RequestHead::upgrade);
     if upgrade == Some(Upgrade::Other) {
         return Err(LocalReply::upgrade_failed());
     }
     match &route.action {
         CompiledAction::Forward(targets) => match targets.pick(fastrand::u64(..)) {
-            Some(target) => proxy::forward(flow, &chosen, target).await,
+            Some(target) => proxy::forward(flow, chosen, target).await,
             None => Err(LocalReply::failure(Failure::InvalidBackend)),
         },
         CompiledAction::Fail(kind) => Err(LocalReply::failure(*kind)),
@@ -107,13 +110,9 @@ async fn answer(flow: &mut Flow<'_>) -> Result<(), LocalReply> {
 }
 
 /// The rule for a request that passes the gate.
-fn find(flow: &mut Flow<'_>) -> Result<Chosen, LocalReply> {
-    // The snapshot is held no longer than for the look-up: what the request needs of it, it keeps.
-    let snapshot = flow.core.snapshot.load();
-    let conn = flow.conn;
-    let info = &conn.info;
-    let table = snapshot.listener(&info.table.key).unwrap_or(&info.table);
-    let tls = info.group.as_ref();
+fn find<'f>(flow: &mut Flow<'f>) -> Result<Chosen<'f>, LocalReply> {
+    let (conn, table) = (flow.conn, flow.table);
+    let tls = conn.info.group.as_ref();
     let Some(head) = &mut flow.record.head else {
         return Err(RequestError::codec().into());
     };
@@ -122,9 +121,9 @@ fn find(flow: &mut Flow<'_>) -> Result<Chosen, LocalReply> {
     if let Some(address) = forward::enter(head, &conn.client, options.trusted_hops) {
         flow.record.remote = SocketAddr::new(address, 0);
     }
-    match table.find(tls, &*head) {
+    match table.find(tls, &**head) {
         Found::Route(matched) => Ok(Chosen {
-            route: Arc::clone(matched.route),
+            route: matched.route,
             index: matched.match_index,
             port: matched.chain.chain.port,
         }),
@@ -142,7 +141,7 @@ pub(super) fn unix_now() -> u64 {
 /// Whether the client asked for another protocol and does not get it: what it sends next may be
 /// anything.
 pub(super) fn refused_upgrade(flow: &Flow<'_>, upgraded: bool) -> bool {
-    let asked = flow.record.head.as_ref().and_then(RequestHead::upgrade);
+    let asked = flow.record.head.as_deref().and_then(RequestHead::upgrade);
     matches!(asked, Some(Upgrade::WebSocket | Upgrade::Other)) && !upgraded
 }
 
@@ -155,12 +154,12 @@ async fn local(flow: &mut Flow<'_>, reply: LocalReply) {
     }
     record.details = Some(reply.details.clone());
     let close = reply.close || flow.conn.info.drain.is_draining();
-    let asked = record.head.as_ref().map(Asked::from).unwrap_or_default();
-    let dialect = record.route.as_ref().map(|route| &route.dialect);
+    let asked = record.head.as_deref().map(Asked::from).unwrap_or_default();
+    let dialect = record.route.map(|route| &route.dialect);
     let server = dialect.and_then(forward::server_of).unwrap_or(SERVER);
     let (mut head, body) = reply.into_response(asked, server, unix_now());
     if flow.edits_reply
-        && let (Some(route), Some(request)) = (&record.route, &record.head)
+        && let (Some(route), Some(request)) = (record.route, &record.head)
         && route.filters.changes_responses()
     {
         route

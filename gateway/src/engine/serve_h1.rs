@@ -1,6 +1,6 @@
 //! HTTP/1 connections of clients: one request after the other.
 
-use super::{Served, down::Down, down_h1::DownH1, flow::Flow, request, timer::Timer};
+use super::{Held, Served, down::Down, down_h1::DownH1, flow::Flow, request, timer::Timer};
 use crate::{
     core::Core,
     http::{RequestError, RequestHead, h1::HeadLimits},
@@ -36,24 +36,36 @@ pub(super) async fn serve(core: &Core, io: Io, conn: &Served) {
     let mut timer = Timer::default();
     let mut signal = conn.info.drain.clone();
     let mut draining = pin!(async move { signal.wait().await });
+    let mut held = Held::now(core, &conn.info);
+    let mut ended = Instant::now();
     loop {
         let Down::H1(client) = &mut down else { return };
-        let (head, started) = match next(core, client, &mut timer, draining.as_mut()).await {
+        let waiting = Waiting {
+            core,
+            client,
+            timer: &mut timer,
+            idle_since: ended,
+        };
+        let (head, started) = match next(waiting, draining.as_mut()).await {
             Next::Request(head, started) => (Ok(head), started),
             Next::Malformed(error, started) => (Err(error), started),
             Next::Over => return,
         };
+        if !held.is_current(core) {
+            held = Held::now(core, &conn.info);
+        }
         // Its own allocation: an idle connection need not hold a request's state.
         let exchange = Box::pin(async {
             match head {
                 Ok(head) => {
-                    let flow = Flow::new(core, conn, &mut down, &mut timer, Some(*head), started);
-                    request::serve(flow).await;
+                    let shared = (core, conn, &*held.table);
+                    let mut flow = Flow::new(shared, &mut down, &mut timer, Some(head), started);
+                    request::serve(&mut flow).await
                 }
-                Err(error) => request::refuse(core, conn, &mut down, error, started).await,
+                Err(error) => request::refuse((core, conn), &mut down, error, started).await,
             }
         });
-        exchange.await;
+        ended = Instant::from_std(exchange.await);
         let Down::H1(client) = &mut down else { return };
         if !client.end(&core.buffers) {
             return close(core, client, &mut timer).await;
@@ -61,15 +73,23 @@ pub(super) async fn serve(core: &Core, io: Io, conn: &Served) {
     }
 }
 
-/// Waits for the next request. Ready when the listener drains and no request has begun.
-async fn next(
-    core: &Core,
-    client: &mut DownH1,
-    timer: &mut Timer,
-    mut draining: Pin<&mut impl Future<Output = ()>>,
-) -> Next {
+/// A connection between two requests.
+struct Waiting<'w> {
+    core: &'w Core,
+    client: &'w mut DownH1,
+    timer: &'w mut Timer,
+    idle_since: Instant,
+}
+
+/// Waits for the next request. Over when the listener drains and no request has begun.
+async fn next(waiting: Waiting<'_>, mut draining: Pin<&mut impl Future<Output = ()>>) -> Next {
+    let Waiting {
+        core,
+        client,
+        timer,
+        idle_since,
+    } = waiting;
     let limits = &core.config.limits;
-    let mut idle_since: Option<Instant> = None;
     let mut begun: Option<Instant> = None;
     poll_fn(|cx| {
         let read = client.poll_request(cx, &core.buffers);
@@ -93,7 +113,7 @@ async fn next(
                 if draining.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Next::Over);
                 }
-                *idle_since.get_or_insert_with(Instant::now) + limits.idle_timeout
+                idle_since + limits.idle_timeout
             }
         };
         timer.poll(cx, Some(deadline)).map(|()| Next::Over)

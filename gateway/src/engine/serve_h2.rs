@@ -1,7 +1,7 @@
 //! HTTP/2 connections of clients: one task per stream.
 
 use super::{
-    Served, down::Down, down_h2::DownH2, flow::Flow, linger::Lingering, request, timer::Timer,
+    Held, Served, down::Down, down_h2::DownH2, flow::Flow, linger::Lingering, request, timer::Timer,
 };
 use crate::{
     core::Core,
@@ -13,6 +13,7 @@ use h2::{
     Reason, RecvStream,
     server::{Connection, SendResponse},
 };
+use parking_lot::Mutex;
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
@@ -43,9 +44,21 @@ const DRAIN: Duration = Duration::from_secs(5);
 struct Shared {
     core: Arc<Core>,
     conn: Served,
+    held: Mutex<Arc<Held>>,
     active: AtomicUsize,
     /// Streams that the client reset before it had an answer, less those that were answered.
     resets: AtomicUsize,
+}
+
+impl Shared {
+    /// What is served now.
+    fn held(&self) -> Arc<Held> {
+        let mut held = self.held.lock();
+        if !held.is_current(&self.core) {
+            *held = Arc::new(Held::now(&self.core, &self.conn.info));
+        }
+        Arc::clone(&held)
+    }
 }
 
 /// Serves an HTTP/2 connection until it ends.
@@ -63,9 +76,11 @@ pub(super) async fn serve(core: Arc<Core>, io: Io, conn: Served) {
     else {
         return;
     };
+    let held = Mutex::new(Arc::new(Held::now(&core, &conn.info)));
     let shared = Arc::new(Shared {
         core,
         conn,
+        held,
         active: AtomicUsize::new(0),
         resets: AtomicUsize::new(0),
     });
@@ -163,7 +178,7 @@ fn begin(
                 let down = DownH2::new(false, body, respond);
                 let mut down = Down::H2(Box::new(down));
                 let Shared { core, conn, .. } = &*active.0;
-                request::refuse(core, conn, &mut down, error, started).await;
+                request::refuse((core, conn), &mut down, error, started).await;
             });
         }
     }
@@ -183,8 +198,11 @@ async fn stream(
     let expects_continue = head.expects_continue();
     let mut down = Down::H2(Box::new(DownH2::new(expects_continue, body, respond)));
     let mut timer = Timer::default();
-    let flow = Flow::new(core, conn, &mut down, &mut timer, Some(head), started);
-    request::serve(flow).await;
+    let held = active.0.held();
+    let shared = (&**core, conn, &*held.table);
+    let mut flow = Flow::new(shared, &mut down, &mut timer, Some(Box::new(head)), started);
+    request::serve(&mut flow).await;
+    drop(flow);
     let Down::H2(stream) = &down else { return };
     if stream.is_answered() {
         // Saturates at 0: a client that behaves may make up for what it did before.

@@ -112,7 +112,7 @@ impl Up {
         &mut self,
         cx: &mut Context<'_>,
         buffers: &Buffers,
-    ) -> Poll<Result<ResponseHead, Fault>> {
+    ) -> Poll<Result<Box<ResponseHead>, Fault>> {
         match self {
             Self::H1(up) => up.poll_head(cx, buffers),
             Self::H2(up) => up.poll_head(cx),

@@ -122,11 +122,14 @@ impl UpH1 {
         &mut self,
         cx: &mut Context<'_>,
         buffers: &Buffers,
-    ) -> Poll<Result<ResponseHead, Fault>> {
+    ) -> Poll<Result<Box<ResponseHead>, Fault>> {
         loop {
             if self.inbox.len() > 0 {
                 match self.parser.parse(self.inbox.bytes()) {
-                    Ok(Some(head)) => return Poll::Ready(Ok(self.accept(head))),
+                    Ok(Some(head)) => {
+                        self.accept(&head);
+                        return Poll::Ready(Ok(Box::new(head)));
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         tracing::debug!(%error, "an upstream's answer is malformed");
@@ -144,12 +147,11 @@ impl UpH1 {
         }
     }
 
-    fn accept(&mut self, head: ResponseHead) -> ResponseHead {
+    fn accept(&mut self, head: &ResponseHead) {
         if !head.is_informational() {
             self.body = Some(BodyDecoder::new(head.framing()));
             self.keep_alive = head.keep_alive();
         }
-        head
     }
 
     /// Reads the response's body.

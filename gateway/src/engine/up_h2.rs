@@ -238,11 +238,14 @@ impl UpH2 {
     /// # Errors
     ///
     /// Why there will be none.
-    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Fault>> {
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Box<ResponseHead>, Fault>> {
         if let Poll::Ready(Some(Ok(informational))) = self.response.poll_informational(cx) {
             let (parts, ()) = informational.into_parts();
             let head = convert::response_head(parts, false, self.is_head);
-            return Poll::Ready(head.map_err(|_invalid| Fault::Protocol));
+            return Poll::Ready(head.map(Box::new).map_err(|_invalid| Fault::Protocol));
         }
         let response = match ready!(Pin::new(&mut self.response).poll(cx)) {
             Ok(response) => response,
@@ -251,9 +254,8 @@ impl UpH2 {
         let (parts, body) = response.into_parts();
         let end = body.is_end_stream();
         self.body = Some(body);
-        Poll::Ready(
-            convert::response_head(parts, end, self.is_head).map_err(|_invalid| Fault::Protocol),
-        )
+        let head = convert::response_head(parts, end, self.is_head);
+        Poll::Ready(head.map(Box::new).map_err(|_invalid| Fault::Protocol))
     }
 
     /// Reads the response's body.
