@@ -160,7 +160,7 @@ impl Compiler {
                 Key::Listener(key) => dirty.rebuild_listener(key.clone()),
                 Key::Chain(key) => self.take_chain(key, &mut dirty),
                 Key::Route(key) => {
-                    self.take_route(key, clusters, &mut dirty, &mut verdicts.rejected)
+                    self.take_route(key, clusters, &mut dirty, &mut verdicts.rejected);
                 }
                 Key::Cluster(_) | Key::Endpoints(_) | Key::Secret(_) => {}
             }
