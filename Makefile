@@ -44,4 +44,4 @@ bench: deps ## Measure against nginx, HAProxy and Envoy
 	bench/run.sh
 
 golden: deps ## Rewrite golden expectations, then review the diff
-	INSTA_UPDATE=always INSTA_FORCE_PASS=1 $(CARGO) test --workspace --locked golden
+	INSTA_UPDATE=always INSTA_FORCE_PASS=1 $(CARGO) test --package gwanmun-translate --locked --test golden

@@ -391,6 +391,23 @@ fn the_demonstration_checks_itself() {
 }
 
 #[test]
+fn the_lines_that_the_demonstration_prints_work() {
+    let running = Gwanmun::start(&["demo"]);
+    running.wait_output("Stop with Ctrl-C");
+    let lines = running.output_with("curl ");
+    assert!(lines.len() > 10, "{lines:?}");
+    for line in lines {
+        let output = Command::new("bash").args(["-c", &line]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{line}: {output:?}");
+        assert!(
+            text.contains("pod") || line.contains(" -i "),
+            "{line}: {text}"
+        );
+    }
+}
+
+#[test]
 fn every_example_has_a_test() {
     let this = include_str!("examples.rs");
     let mut missing = BTreeSet::new();

@@ -225,6 +225,16 @@ impl Gwanmun {
         self.out.wait(part)
     }
 
+    /// The lines on standard output so far that contain the text.
+    pub(crate) fn output_with(&self, part: &str) -> Vec<String> {
+        let lines = self.out.lines.lock();
+        lines
+            .iter()
+            .filter(|line| line.contains(part))
+            .cloned()
+            .collect()
+    }
+
     /// How many lines on standard error contain the text.
     pub(crate) fn count_errors(&self, part: &str) -> usize {
         self.err.count(part)
