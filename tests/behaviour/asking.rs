@@ -136,3 +136,23 @@ fn explain_says_which_way_a_request_takes_and_why_no_other() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn equally_specific_gateways_are_as_old_as_their_files_are_sorted() {
+    let directory = Directory::new();
+    let names: Vec<String> = (0..12).map(|number| format!("gw-{number:02}")).collect();
+    for (position, name) in names.iter().enumerate() {
+        let gateway =
+            gateway_api_route("a.example.com", "one").replace("name: gw", &format!("name: {name}"));
+        // The order of paths, not of names.
+        directory.write(&format!("{:02}.yaml", 11 - position), &gateway);
+    }
+    let path = directory.path().to_str().unwrap();
+    let listeners = gwanmun(&["config", "listeners", "--config", path]).out;
+    let order: Vec<&str> = listeners
+        .lines()
+        .filter_map(|line| line.split_once("Gateway/default/")?.1.split('/').next())
+        .collect();
+    let expected: Vec<&str> = names.iter().rev().map(String::as_str).collect();
+    assert_eq!(order, expected);
+}

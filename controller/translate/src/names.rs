@@ -40,10 +40,10 @@ pub(crate) fn listener(address: BindAddress, port: u16, transport: Transport) ->
 }
 
 /// The order of a filter chain among equally specific ones: oldest object first, as
-/// [`Object::cmp_age`].
+/// [`Object::cmp_age`]. Padded to the width of the largest number, so that text sorts as numbers do.
 pub(crate) fn rank(object: &Object) -> (i64, String) {
     let created = object.meta.created.unwrap_or(i64::MAX);
-    (created, format!("{:010} {}", object.order, object.key()))
+    (created, format!("{:020} {}", object.order, object.key()))
 }
 
 /// Bytes of a Kubernetes quantity in whole bytes: `1000`, `64k`, `1Mi`.
