@@ -124,7 +124,7 @@ impl<'a> Tries<'a> {
                 self.tried.push(endpoint.address);
             }
             flow.client.deadlines.attempt_ended();
-            match flow.client.pause(flow.core, pause).await {
+            match Box::pin(flow.client.pause(flow.core, pause)).await {
                 Ok(()) => {}
                 Err(Idle::Down(error)) => return Tried::Down(error),
                 Err(Idle::Expired(_)) => return Tried::Failed(Fault::RequestTimeout),
@@ -162,15 +162,22 @@ impl<'a> Tries<'a> {
 
     /// One try, up to the final head.
     async fn once(&mut self, flow: &mut Flow<'_>) -> Once {
-        let endpoint = match self.endpoint(flow).await {
+        // What is rarely needed is boxed: every request's future would have room for it.
+        let endpoint = match self.plan.cluster.pick(&self.tried) {
             Ok(endpoint) => endpoint,
-            Err(Stopped::Down(error)) => return Once::Down(error),
-            Err(Stopped::Fault(fault)) => return Once::Fault(fault, Free::No),
+            Err(_none) => match Box::pin(self.first_endpoint(flow)).await {
+                Ok(endpoint) => endpoint,
+                Err(Stopped::Down(error)) => return Once::Down(error),
+                Err(Stopped::Fault(fault)) => return Once::Fault(fault, Free::No),
+            },
         };
         flow.record.upstream_local = None;
         flow.record.tries += 1;
         flow.client.deadlines.attempt_started();
-        let found = self.connection(flow, &endpoint).await;
+        let found = match flow.core.pool.ready(self.want(flow, &endpoint)) {
+            Some(found) => Ok(found),
+            None => Box::pin(self.connection(flow, &endpoint)).await,
+        };
         flow.record.endpoint = Some(endpoint);
         let found = match found {
             Ok(found) => found,
@@ -199,13 +206,10 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// An endpoint. The first requests to a cluster of names wait for the names' first answer,
-    /// so that a new cluster fails none.
-    async fn endpoint(&self, flow: &mut Flow<'_>) -> Result<EndpointRef, Stopped> {
+    /// An endpoint of a cluster that has none yet: the first requests to a cluster of names wait
+    /// for the names' first answer, so that a new cluster fails none.
+    async fn first_endpoint(&self, flow: &mut Flow<'_>) -> Result<EndpointRef, Stopped> {
         let cluster = self.plan.cluster;
-        if let Ok(endpoint) = cluster.pick(&self.tried) {
-            return Ok(endpoint);
-        }
         watched(&mut flow.client, flow.core, async {
             cluster.warmed().await;
             let picked = cluster.pick(&self.tried);
@@ -214,23 +218,28 @@ impl<'a> Tries<'a> {
         .await
     }
 
-    /// A connection to the endpoint: pooled, or made while client and clock are watched.
+    fn want<'w>(&'w self, flow: &'w Flow<'_>, endpoint: &'w EndpointRef) -> Want<'w> {
+        Want {
+            cluster: self.plan.cluster,
+            endpoint,
+            host: flow.record.head.as_deref().map_or("", RequestHead::host),
+            protocol: self.plan.protocol,
+        }
+    }
+
+    /// A connection to the endpoint, made while client and clock are watched.
     async fn connection(
         &self,
         flow: &mut Flow<'_>,
         endpoint: &EndpointRef,
     ) -> Result<Found, Stopped> {
         let core = flow.core;
-        let host = flow.record.head.as_deref().map_or("", RequestHead::host);
         let want = Want {
             cluster: self.plan.cluster,
             endpoint,
-            host,
+            host: flow.record.head.as_deref().map_or("", RequestHead::host),
             protocol: self.plan.protocol,
         };
-        if let Some(found) = core.pool.ready(want) {
-            return Ok(found);
-        }
         watched(&mut flow.client, core, core.pool.get(want)).await
     }
 

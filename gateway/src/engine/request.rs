@@ -63,7 +63,7 @@ pub(super) async fn refuse(
     }
     let shared = (core, conn, &*conn.info.table);
     let mut flow = Flow::new(shared, down, &mut timer, None, started);
-    local(&mut flow, error.into()).await;
+    Box::pin(local(&mut flow, error.into())).await;
     flow.record.finish()
 }
 

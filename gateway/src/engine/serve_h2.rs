@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     core::Core,
-    http::{RequestHead, h2 as convert},
+    http::{RequestError, RequestHead, h2 as convert},
     listener::Io,
 };
 use bytes::Bytes;
@@ -161,46 +161,45 @@ fn begin(
 ) {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    match convert::request_head(parts, body.is_end_stream()) {
-        Ok(head) => {
-            shared.active.fetch_add(1, Relaxed);
-            let active = Active(Arc::clone(shared));
-            tokio::spawn(stream(active, head, body, respond, started));
-        }
+    let head = match convert::request_head(parts, body.is_end_stream()) {
+        Ok(head) => Ok(Box::new(head)),
         Err(error) if error.is_reset() => {
             respond.send_reset(Reason::PROTOCOL_ERROR);
             request::reject(&shared.core, &shared.conn, &error, started);
+            return;
+        }
+        Err(error) => Err(error),
+    };
+    shared.active.fetch_add(1, Relaxed);
+    let active = Active(Arc::clone(shared));
+    let expects_continue = head.as_ref().is_ok_and(|head| head.expects_continue());
+    // Boxed here, so that the task, which is moved around before it starts, stays small.
+    let down = Down::H2(Box::new(DownH2::new(expects_continue, body, respond)));
+    match head {
+        Ok(head) => {
+            tokio::spawn(stream(active, head, down, started));
         }
         Err(error) => {
-            shared.active.fetch_add(1, Relaxed);
-            let active = Active(Arc::clone(shared));
-            tokio::spawn(async move {
-                let down = DownH2::new(false, body, respond);
-                let mut down = Down::H2(Box::new(down));
-                let Shared { core, conn, .. } = &*active.0;
-                request::refuse((core, conn), &mut down, error, started).await;
-            });
+            tokio::spawn(refuse(active, error, down, started));
         }
     }
 }
 
+/// Answers what is not a request.
+async fn refuse(active: Active, error: RequestError, mut down: Down, started: Instant) {
+    let Shared { core, conn, .. } = &*active.0;
+    request::refuse((core, conn), &mut down, error, started).await;
+}
+
 /// Serves one stream.
-async fn stream(
-    active: Active,
-    head: RequestHead,
-    body: RecvStream,
-    respond: SendResponse<Bytes>,
-    started: Instant,
-) {
+async fn stream(active: Active, head: Box<RequestHead>, mut down: Down, started: Instant) {
     let Shared {
         core, conn, resets, ..
     } = &*active.0;
-    let expects_continue = head.expects_continue();
-    let mut down = Down::H2(Box::new(DownH2::new(expects_continue, body, respond)));
-    let mut timer = Timer::default();
     let held = active.0.held();
+    let mut timer = Timer::default();
     let shared = (&**core, conn, &*held.table);
-    let mut flow = Flow::new(shared, &mut down, &mut timer, Some(Box::new(head)), started);
+    let mut flow = Flow::new(shared, &mut down, &mut timer, Some(head), started);
     request::serve(&mut flow).await;
     drop(flow);
     let Down::H2(stream) = &down else { return };
