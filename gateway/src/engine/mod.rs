@@ -85,8 +85,9 @@ pub(crate) async fn serve_connection(core: Arc<Core>, io: Io, info: ConnectionIn
     let protocol = info.protocol;
     let client = Client::new(info.peer.ip(), info.tls.is_some());
     let conn = Served { info, client };
+    // Boxed: neither kind of connection has room for what the other needs.
     match protocol {
-        HttpVersion::Http1 => serve_h1::serve(&core, io, &conn).await,
-        HttpVersion::Http2 => serve_h2::serve(core, io, conn).await,
+        HttpVersion::Http1 => Box::pin(serve_h1::serve(core, io, conn)).await,
+        HttpVersion::Http2 => Box::pin(serve_h2::serve(core, io, conn)).await,
     }
 }

@@ -9,6 +9,7 @@ use crate::{
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -27,7 +28,8 @@ enum Next {
 }
 
 /// Serves an HTTP/1 connection until it ends.
-pub(super) async fn serve(core: &Core, io: Io, conn: &Served) {
+pub(super) async fn serve(core: Arc<Core>, io: Io, conn: Served) {
+    let (core, conn) = (&*core, &conn);
     let limits = HeadLimits {
         bytes: core.config.limits.header_bytes,
         fields: core.config.limits.headers,

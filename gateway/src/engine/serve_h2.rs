@@ -72,8 +72,8 @@ pub(super) async fn serve(core: Arc<Core>, io: Io, conn: Served) {
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
     let handshake = builder.handshake::<_, Bytes>(Lingering::new(io, Arc::clone(&core)));
-    let Ok(Ok(mut connection)) = tokio::time::timeout(limits.header_timeout, handshake).await
-    else {
+    let handshake = Box::pin(tokio::time::timeout(limits.header_timeout, handshake));
+    let Ok(Ok(mut connection)) = handshake.await else {
         return;
     };
     let held = Mutex::new(Arc::new(Held::now(&core, &conn.info)));
