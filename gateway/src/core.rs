@@ -2,7 +2,7 @@
 
 use crate::{
     Config,
-    engine::{Buffers, Pool},
+    engine::{Buffers, Pool, Resets},
     snapshot::SnapshotHandle,
     telemetry::Shard,
 };
@@ -22,6 +22,8 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     /// Buffers lent to connections.
     pub(crate) buffers: Buffers,
+    /// Which clients reset requests how often.
+    pub(crate) resets: Resets,
 }
 
 impl Core {
@@ -36,7 +38,8 @@ impl Core {
             snapshot,
             telemetry,
             pool: Pool::default(),
-            buffers: Buffers::default(),
+            buffers: Buffers,
+            resets: Resets::default(),
         }
     }
 

@@ -24,6 +24,12 @@ mod route;
 mod snapshot;
 mod sockets;
 mod telemetry;
+
+/// Builds configuration in a few words; the tests of the whole gateway use it too.
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub, reason = "shared with the behaviour tests")]
+#[path = "../tests/support/build.rs"]
+mod test_build;
 mod worker;
 
 pub use admin::{AdminRequest, AdminResponse, ExtraAdmin};

@@ -23,6 +23,7 @@ mod pump;
 mod record;
 mod replay;
 mod request;
+mod resets;
 mod retry;
 mod serve_h1;
 mod serve_h2;
@@ -34,6 +35,7 @@ mod upgrade;
 
 pub(crate) use buffer::Buffers;
 pub(crate) use pool::Pool;
+pub(crate) use resets::Resets;
 
 use crate::{
     core::Core,

@@ -14,6 +14,7 @@ use h2::{
     server::{Connection, SendResponse},
 };
 use parking_lot::Mutex;
+use pingora_core::protocols::http::v2::server::default_h2_options;
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
@@ -64,7 +65,8 @@ impl Shared {
 /// Serves an HTTP/2 connection until it ends.
 pub(super) async fn serve(core: Arc<Core>, io: Io, conn: Served) {
     let limits = core.config.limits;
-    let mut builder = h2::server::Builder::new();
+    // Pingora's defaults bound what a peer may make us decode; ours are narrower where we know more.
+    let mut builder = default_h2_options();
     builder
         .max_concurrent_streams(STREAMS)
         .initial_window_size(STREAM_WINDOW)
@@ -206,6 +208,8 @@ async fn stream(active: Active, head: Box<RequestHead>, mut down: Down, started:
     if stream.is_answered() {
         // Saturates at 0: a client that behaves may make up for what it did before.
         let _ = resets.fetch_update(Relaxed, Relaxed, |resets| resets.checked_sub(1));
+    } else if core.resets.is_flood(conn.info.peer.ip()) {
+        resets.store(RESETS + 1, Relaxed);
     } else {
         resets.fetch_add(1, Relaxed);
     }

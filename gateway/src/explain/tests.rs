@@ -1,8 +1,6 @@
 //! Explanations of each way a request can end.
 
-#[allow(dead_code, unreachable_pub, reason = "shared with the behaviour tests")]
-#[path = "../../tests/support/build.rs"]
-mod build;
+use crate::test_build as build;
 
 use super::{ExplainRequest, Explanation, explain_offline};
 use crate::AdminRequest;

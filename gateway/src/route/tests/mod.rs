@@ -1,9 +1,7 @@
 //! Which route a request takes: the Gateway API's conformance tests as data, Istio's rules, and
 //! properties.
 
-#[allow(dead_code, unreachable_pub, reason = "shared with the behaviour tests")]
-#[path = "../../../tests/support/build.rs"]
-mod build;
+use crate::test_build as build;
 
 mod conformance;
 mod hosts;
