@@ -383,8 +383,12 @@ fn all_examples_serve_side_by_side_and_check_finds_nothing_but_missing_keys() {
     assert_eq!((output.code, output.out.as_str()), (0, ""), "{output:?}");
 }
 
+/// Demonstrations that start at the same moment would choose the same ports.
+static ONE_DEMONSTRATION: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
 #[test]
 fn the_demonstration_checks_itself() {
+    let _alone = ONE_DEMONSTRATION.lock();
     let output = gwanmun(&["demo", "--check"]);
     assert_eq!(output.code, 0, "{output:?}");
     assert!(output.out.ends_with(" passed, 0 failed\n"), "{output:?}");
@@ -392,6 +396,7 @@ fn the_demonstration_checks_itself() {
 
 #[test]
 fn the_lines_that_the_demonstration_prints_work() {
+    let _alone = ONE_DEMONSTRATION.lock();
     let running = Gwanmun::start(&["demo"]);
     running.wait_output("Stop with Ctrl-C");
     let lines = running.output_with("curl ");
