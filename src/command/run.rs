@@ -13,7 +13,7 @@ use crate::{
     signals::{self, Signal},
 };
 use anyhow::Context as _;
-use gwanmun_gateway::{AccessLogMode, Config, Gateway, Limits, Workload};
+use gwanmun_gateway::{AccessLogMode, Config, Gateway, Limits, StartError, Workload};
 use parking_lot::Mutex;
 use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     })
     .context("signals cannot be caught")?;
 
-    let gateway = Gateway::start(gateway_config(args))?;
+    let gateway = Gateway::start(gateway_config(args)).map_err(with_remedy)?;
     let mut control = Control::new(control::options(&args.workload));
     control.set_addresses(vec![reachable_address(args.sockets.bind).to_string()]);
     let control = Arc::new(Mutex::new(control));
@@ -58,6 +58,18 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     );
     appliance.drain(args.drain);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to do about a gateway that cannot start.
+fn with_remedy(error: StartError) -> anyhow::Error {
+    if let StartError::Bind {
+        address, purpose, ..
+    } = &error
+    {
+        let remedy = format!("free {address}, or choose another address with --{purpose}");
+        return anyhow::anyhow!("{error}; {remedy}");
+    }
+    error.into()
 }
 
 fn gateway_config(args: &RunArgs) -> Config {

@@ -15,8 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Least time between two scans nobody asked for.
-const MIN_INTERVAL: Duration = Duration::from_millis(500);
+/// Least time between two scans nobody asked for, where changes are notified.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The same where they are not: a change is still to be served within a second.
+const INTERVAL_UNNOTIFIED: Duration = Duration::from_millis(500);
 /// A scan may take this part of the time at most.
 const SCAN_SHARE: u32 = 50;
 
@@ -25,6 +27,8 @@ pub(crate) struct Watcher {
     /// Absent when the system gives no notifications: then scanning alone has to do.
     notifier: Option<notify::RecommendedWatcher>,
     watched: BTreeMap<PathBuf, DirectoryId>,
+    /// Whether everything that is to be watched is.
+    complete: bool,
     interval: Duration,
 }
 
@@ -44,7 +48,8 @@ impl Watcher {
         Self {
             notifier: notifier.ok(),
             watched: BTreeMap::new(),
-            interval: MIN_INTERVAL,
+            complete: false,
+            interval: INTERVAL_UNNOTIFIED,
         }
     }
 
@@ -57,7 +62,12 @@ impl Watcher {
     pub(crate) fn scan(&mut self, scan: impl FnOnce() -> Scan) -> Scan {
         let began = Instant::now();
         let scan = scan();
-        self.interval = MIN_INTERVAL.max(began.elapsed() * SCAN_SHARE);
+        let least = if self.complete {
+            INTERVAL
+        } else {
+            INTERVAL_UNNOTIFIED
+        };
+        self.interval = least.max(began.elapsed() * SCAN_SHARE);
         scan
     }
 
@@ -86,11 +96,15 @@ impl Watcher {
             }
             stays
         });
+        self.complete = true;
         for (path, id) in wanted {
-            if !self.watched.contains_key(&path)
-                && notifier.watch(&path, RecursiveMode::NonRecursive).is_ok()
-            {
+            if self.watched.contains_key(&path) {
+                continue;
+            }
+            if notifier.watch(&path, RecursiveMode::NonRecursive).is_ok() {
                 self.watched.insert(path, id);
+            } else {
+                self.complete = false;
             }
         }
     }

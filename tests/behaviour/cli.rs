@@ -68,7 +68,8 @@ fn a_taken_admin_port_is_one_sentence_and_exit_1() {
     ]);
     assert_eq!(output.code, 1);
     assert_eq!(output.err.matches("error: ").count(), 1, "{output:?}");
-    assert!(output.err.contains(&address), "{output:?}");
+    let remedy = format!("; free {address}, or choose another address with --admin\n");
+    assert!(output.err.ends_with(&remedy), "{output:?}");
 }
 
 #[test]
