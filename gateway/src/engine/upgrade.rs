@@ -9,12 +9,16 @@ use super::{
     outbox::Outbox,
     up::Up,
 };
+use socket2::{SockRef, TcpKeepalive};
 use std::{
     future::poll_fn,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
+/// How long a peer may be silent before it is asked whether it is there.
+const PROBED_AFTER: Duration = Duration::from_secs(120);
 /// Rounds before other tasks of the core get their turn.
 const ROUNDS: usize = 32;
 
@@ -105,6 +109,12 @@ pub(super) async fn splice(flow: &mut Flow<'_>, up: Up) {
     };
     let (mut upstream, mut from_up, mut to_up, _guard) = up.into_raw();
     let (io, from_down, to_down) = down.raw();
+    for socket in [io.tcp(), upstream.tcp()] {
+        // No clock runs any more: only this tells of a peer that is gone without a word. A socket
+        // that cannot do it is served without.
+        let probing = TcpKeepalive::new().with_time(PROBED_AFTER);
+        let _ = SockRef::from(socket).set_tcp_keepalive(&probing);
+    }
     let mut there = Lane {
         from: from_down,
         to: &mut to_up,

@@ -2,9 +2,9 @@
 
 use crate::{
     bench::{Bench, Scripted, istio_retries, read_head, refusing, retries, wait_closed},
-    support::{build::istio, client::Raw, upstream::Upstream},
+    support::{build::istio, client::Raw, eventually, upstream::Upstream},
 };
-use gwanmun_ir::{RetryCondition, RetryPolicy};
+use gwanmun_ir::{Backoff, RetryCondition, RetryPolicy};
 use std::{
     io::Write,
     net::SocketAddr,
@@ -352,4 +352,101 @@ fn a_client_that_leaves_takes_its_upstream_request_along() {
         bench.line("/left").summary(),
         "0 DC downstream_remote_disconnect"
     );
+}
+
+#[test]
+fn a_client_that_leaves_between_tries_is_noticed() {
+    let upstream =
+        Scripted::answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
+    let bench = Bench::new(&[upstream.address], |route, _| {
+        route.retry = Some(RetryPolicy {
+            backoff: Backoff {
+                base_ms: 3_600_000,
+                max_ms: 3_600_000,
+            },
+            ..retries(&[RetryCondition::FiveXx])
+        });
+    });
+    let mut client = bench.connect();
+    client.send("GET /paused HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    eventually("the first try was made", || upstream.connections() == 1);
+    drop(client);
+    let line = bench.line("/paused");
+    assert_eq!(line.summary(), "0 DC downstream_remote_disconnect");
+}
+
+#[test]
+fn without_a_retry_budget_the_answer_is_passed() {
+    let upstream =
+        Scripted::answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno");
+    let bench = Bench::new(&[upstream.address], |route, cluster| {
+        route.retry = Some(retries(&[RetryCondition::FiveXx]));
+        cluster.limits.max_retries = Some(0);
+    });
+    let mut client = bench.connect();
+    client.send("GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let response = client.response();
+    assert_eq!((response.status, response.text().as_str()), (503, "no"));
+    assert_eq!(response.header("x-envoy-overloaded"), None);
+    assert_eq!(bench.line("/x").summary(), "503 UO via_upstream");
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn requests_that_may_not_wait_for_a_connection_are_uo() {
+    let upstream = Upstream::named("one");
+    let bench = Bench::new(&[upstream.address()], |_, cluster| {
+        cluster.limits.max_pending_requests = Some(0);
+    });
+    let mut client = bench.connect();
+    client.send("GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.response().status, 503);
+    let summary = "503 UO upstream_reset_before_response_started{overflow}";
+    assert_eq!(bench.line("/x").summary(), summary);
+}
+
+#[test]
+fn a_malformed_chunk_is_400() {
+    let upstream = Scripted::start(|mut stream, _| {
+        read_head(&mut stream);
+        wait_closed(&mut stream);
+    });
+    let bench = Bench::new(&[upstream.address], |_, _| {});
+    let mut client = bench.connect();
+    client.send("POST /bad HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nxyz\r\n");
+    let response = client.response();
+    assert_eq!(
+        (response.status, response.text().as_str()),
+        (400, "Bad Request")
+    );
+    assert_eq!(response.header("connection"), Some("close"));
+    assert_eq!(bench.line("/bad").summary(), "400 DPE http1.codec_error");
+}
+
+#[test]
+fn configuration_that_changes_fails_no_request() {
+    let upstream = Upstream::named("one");
+    let bench = Bench::new(&[upstream.address()], |_, _| {});
+    let address = bench.address();
+    let stop = std::sync::Arc::new(AtomicUsize::new(0));
+    let stopped = std::sync::Arc::clone(&stop);
+    let client = std::thread::spawn(move || {
+        let mut client = Raw::connect(address);
+        let mut served = 0;
+        while stopped.load(SeqCst) == 0 {
+            client.send("GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+            assert_eq!(client.response().status, 200);
+            served += 1;
+        }
+        served
+    });
+    for round in 0..50 {
+        bench.serve(&[upstream.address()], |route, cluster| {
+            route.name = format!("route-{round}");
+            cluster.connect_timeout_ms = 1000 + round;
+        });
+    }
+    stop.store(1, SeqCst);
+    assert!(client.join().unwrap() > 0);
+    eventually("the last configuration is logged", || bench.lines() > 0);
 }

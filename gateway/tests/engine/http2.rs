@@ -436,3 +436,80 @@ fn an_upload_larger_than_every_window_arrives() {
         assert_eq!(answer.body, "8000000");
     });
 }
+
+#[test]
+fn a_grpc_status_in_the_head_is_repeated_where_the_policy_says_so() {
+    run(async {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        let upstream = Server::start(
+            |_| {},
+            move |_, mut respond| {
+                counter.fetch_add(1, SeqCst);
+                async move {
+                    let response = Response::builder()
+                        .header("content-type", "application/grpc")
+                        .header("grpc-status", "14");
+                    let _ = respond.send_response(response.body(()).unwrap(), true);
+                }
+            },
+        )
+        .await;
+        let bench = Bench::new(&[upstream.address], |route, cluster| {
+            *route = istio(route.clone(), 0);
+            route.retry = Some(istio_retries());
+            http2(cluster);
+        });
+        let mut client = Client::connect(bench.address()).await;
+        let mut asked = with_body(request("POST", "/s/m"), "x");
+        let grpc = "application/grpc".parse().unwrap();
+        asked.headers_mut().insert("content-type", grpc);
+        let answer = client.ask(asked).await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["grpc-status"], "14");
+        assert_eq!(count.load(SeqCst), 3);
+        assert_eq!(bench.line("/s/m").summary(), "200 URX via_upstream");
+    });
+}
+
+#[test]
+fn an_upstream_that_goes_away_all_the_time_fails_no_request() {
+    run(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&connections);
+        // Says goodbye after three streams on each connection, and answers those.
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, SeqCst);
+                tokio::spawn(async move {
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    let mut served = 0;
+                    while let Some(Ok((_, mut respond))) = connection.accept().await {
+                        served += 1;
+                        if served == 3 {
+                            connection.graceful_shutdown();
+                        }
+                        tokio::spawn(async move {
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                            let _ = respond.send_response(Response::new(()), true);
+                        });
+                    }
+                });
+            }
+        });
+        let bench = Bench::new(&[address], |_, cluster| http2(cluster));
+        let mut client = Client::connect(bench.address()).await;
+        for _ in 0..20 {
+            let mut waiting = Vec::new();
+            for _ in 0..5 {
+                waiting.push(client.start(request("GET", "/x"), true).await.0);
+            }
+            for response in waiting {
+                assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+            }
+        }
+        assert!(connections.load(SeqCst) > 5, "{connections:?}");
+    });
+}
