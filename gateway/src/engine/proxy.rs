@@ -22,6 +22,14 @@ use gwanmun_ir::{Dialect, RetryPolicy};
 use http::Method;
 use std::{borrow::Cow, future::poll_fn, sync::Arc, time::Duration};
 
+/// The cluster of a target that has one.
+pub(super) fn cluster(target: &CompiledTarget) -> Option<&Arc<Cluster>> {
+    match &target.destination {
+        Destination::Cluster(cluster) => Some(cluster),
+        Destination::Fail(..) => None,
+    }
+}
+
 /// Sends a request to a cluster and its response back.
 ///
 /// # Errors

@@ -235,7 +235,7 @@ impl Record<'_> {
         exchange.end = end;
         if let Some(head) = head {
             exchange.method = Some(head.method());
-            exchange.path = text(Some(head.original_target()));
+            exchange.path = text(Some(head.original_target())).filter(|path| !path.is_empty());
             exchange.version = Some(match head.version() {
                 Version::Http10 => HttpVersion::Http10,
                 Version::Http11 => HttpVersion::Http11,
@@ -244,7 +244,7 @@ impl Record<'_> {
             exchange.forwarded_for = head.get(Known::XForwardedFor);
             exchange.user_agent = head.get(Known::UserAgent);
             exchange.request_id = head.get(Known::XRequestId);
-            exchange.authority = Some(head.authority());
+            exchange.authority = Some(head.authority()).filter(|authority| !authority.is_empty());
         } else {
             exchange.version = Some(match self.conn.info.protocol {
                 Spoken::Http1 => HttpVersion::Http11,

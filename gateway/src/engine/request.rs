@@ -87,6 +87,9 @@ async fn answer(flow: &mut Flow<'_>) -> Result<(), LocalReply> {
     flow.record.route = Some(route);
     let upgrade = flow.record.head.as_deref().and_then(RequestHead::upgrade);
     if upgrade == Some(Upgrade::Other) {
+        if let CompiledAction::Forward(targets) = &route.action {
+            flow.record.cluster = targets.pick(fastrand::u64(..)).and_then(proxy::cluster);
+        }
         return Err(LocalReply::upgrade_failed());
     }
     match &route.action {
