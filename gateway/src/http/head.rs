@@ -2,7 +2,7 @@
 //!
 //! Routing, filters and logs read and edit these; how a head is stored is hidden in [`Fields`].
 //! A request's `host` field and HTTP/2's pseudo headers are not among the fields: they are the
-//! method, target, authority and scheme. [`RequestHead::header`] finds them all the same.
+//! method, target, authority and scheme. [`RequestHead::header_joined`] finds them all the same.
 
 use super::fields::{Fields, Span};
 use super::known::Known;
