@@ -1,6 +1,10 @@
 //! The client's side of one HTTP/2 stream.
 
-use super::{down::DownError, h2_out::H2Out, up_h2::poll_recv};
+use super::{
+    down::DownError,
+    h2_out::{H2Out, Lost},
+    up_h2::poll_recv,
+};
 use crate::http::{
     ResponseHead,
     h1::{BodyEvent, Trailers},
@@ -51,13 +55,8 @@ impl DownH2 {
         if self.received {
             return Poll::Ready(Ok(BodyEvent::End(None)));
         }
-        poll_recv(&mut self.body, cx).map(|event| match event {
-            Ok(event) => {
-                self.received = matches!(event, BodyEvent::End(_));
-                Ok(event)
-            }
-            Err(error) => Err(classify(&error)),
-        })
+        let event = poll_recv(&mut self.body, cx, &mut self.received);
+        event.map_err(|error| classify(&error))
     }
 
     /// Whether the request's body was read to its end.
@@ -160,7 +159,10 @@ impl DownH2 {
     /// The client is gone or has reset the stream.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DownError>> {
         match &mut self.out {
-            Some(out) => out.poll_write(cx).map_err(|error| classify(&error)),
+            Some(out) => out.poll_write(cx).map_err(|lost| match lost {
+                Lost::Closed => DownError::Reset,
+                Lost::Error(error) => classify(&error),
+            }),
             None => Poll::Ready(Ok(())),
         }
     }

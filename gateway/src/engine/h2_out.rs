@@ -11,14 +11,39 @@ use std::{
 /// Above this much waiting for the peer's window, nothing more is asked of the other side.
 const HIGH_WATER: usize = 64 * 1024;
 
+/// The first bytes of a body are handed over without asking for the peer's window: the connection
+/// keeps that much if need be, and small bodies need no more.
+const CREDIT: usize = 4 * 1024;
+
 /// A message's body on its way out on an HTTP/2 stream: hands pieces to the connection as the
 /// peer's window allows.
 pub(crate) struct H2Out {
     stream: SendStream<Bytes>,
     pieces: VecDeque<Bytes>,
     queued: usize,
-    handed: u64,
+    handed: usize,
     end: End,
+}
+
+/// Why a stream takes no more.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// The peer has reset it.
+    Closed,
+    /// Its connection failed.
+    Error(h2::Error),
+}
+
+impl Lost {
+    /// What a refused frame means: we only send what the stream's state allows, as far as we know
+    /// it.
+    fn of(error: h2::Error) -> Self {
+        if error.is_io() || error.is_go_away() || error.is_reset() {
+            Self::Error(error)
+        } else {
+            Self::Closed
+        }
+    }
 }
 
 enum End {
@@ -69,7 +94,7 @@ impl H2Out {
 
     /// Bytes ever handed to the connection, to see progress.
     pub(crate) fn handed(&self) -> u64 {
-        self.handed
+        u64::try_from(self.handed).unwrap_or(u64::MAX)
     }
 
     /// Whether the end was handed to the connection.
@@ -81,46 +106,44 @@ impl H2Out {
     ///
     /// # Errors
     ///
-    /// The stream's.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+    /// The stream takes no more.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         while let Some(piece) = self.pieces.front_mut() {
-            let mut room = self.stream.capacity();
-            if room == 0 {
+            let mut room = CREDIT.saturating_sub(self.handed);
+            if room < piece.len() {
                 self.stream.reserve_capacity(self.queued);
                 room = self.stream.capacity();
             }
             if room == 0 {
                 match ready!(self.stream.poll_capacity(cx)) {
                     Some(Ok(capacity)) => room = capacity,
-                    Some(Err(error)) => return Poll::Ready(Err(error)),
-                    // The stream was closed by the peer.
-                    None => return self.poll_closed(cx),
+                    Some(Err(error)) => return Poll::Ready(Err(Lost::Error(error))),
+                    None => return Poll::Ready(Err(Lost::Closed)),
                 }
             }
             let part = piece.split_to(room.min(piece.len()));
             self.queued -= part.len();
-            self.handed += u64::try_from(part.len()).unwrap_or(0);
+            self.handed += part.len();
             if piece.is_empty() {
                 self.pieces.pop_front();
             }
             let last = self.pieces.is_empty() && matches!(self.end, End::Queued(None));
-            self.stream.send_data(part, last)?;
+            self.stream.send_data(part, last).map_err(Lost::of)?;
             if last {
                 self.end = End::Sent;
             }
         }
         match std::mem::replace(&mut self.end, End::Sent) {
-            End::Queued(Some(trailers)) => self.stream.send_trailers(trailers)?,
-            End::Queued(None) => self.stream.send_data(Bytes::new(), true)?,
+            End::Queued(Some(trailers)) => {
+                self.stream.send_trailers(trailers).map_err(Lost::of)?;
+            }
+            End::Queued(None) => self
+                .stream
+                .send_data(Bytes::new(), true)
+                .map_err(Lost::of)?,
             end @ (End::Open | End::Sent) => self.end = end,
         }
         Poll::Ready(Ok(()))
-    }
-
-    /// Waits for the reason of a stream's end.
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        let reason = ready!(self.stream.poll_reset(cx))?;
-        Poll::Ready(Err(reason.into()))
     }
 
     /// Ready when the peer has reset the stream.

@@ -63,7 +63,7 @@ pub(crate) struct Pump {
     /// The end of the request is with the upstream.
     finished: bool,
     /// The upstream takes no more of the request.
-    refused: Option<Fault>,
+    refused: bool,
 }
 
 enum Stop {
@@ -78,7 +78,7 @@ impl Pump {
             up: Some(up),
             sent: 0,
             finished: false,
-            refused: None,
+            refused: false,
         }
     }
 
@@ -111,8 +111,7 @@ impl Pump {
             if let Poll::Ready(result) = self.poll_head(flow, cx) {
                 return Poll::Ready(match result {
                     Ok(head) => Begun::Head(head),
-                    // Why the upstream stopped taking the request says more than that it hung up.
-                    Err(fault) => Begun::Fault(self.refused.take().unwrap_or(fault)),
+                    Err(fault) => Begun::Fault(fault),
                 });
             }
             if again {
@@ -178,7 +177,7 @@ impl Pump {
         let Some(up) = &mut self.up else {
             return Ok(Moved::Done);
         };
-        if self.refused.is_some() {
+        if self.refused {
             return Ok(Moved::Done);
         }
         while !self.finished {
@@ -220,12 +219,13 @@ impl Pump {
     /// it.
     fn write_request(&mut self, cx: &mut Context<'_>, request: Moved) -> bool {
         let Some(up) = &mut self.up else { return false };
-        if self.refused.is_some() {
+        if self.refused {
             return false;
         }
         match up.poll_write(cx) {
-            Poll::Ready(Err(fault)) => {
-                self.refused = Some(fault);
+            Poll::Ready(Err(_)) => {
+                // What it answered before may still be read, and tells why.
+                self.refused = true;
                 false
             }
             Poll::Ready(Ok(())) | Poll::Pending => request == Moved::Full && up.has_room(),

@@ -1,6 +1,10 @@
 //! One request on an HTTP/2 connection to an upstream.
 
-use super::{fault::Fault, h2_out::H2Out, pool::Want};
+use super::{
+    fault::Fault,
+    h2_out::{H2Out, Lost},
+    pool::Want,
+};
 use crate::{
     cluster::{ConnectError, ConnectFailure, Guard, Protocol},
     http::{RequestHead, ResponseHead, h1::BodyEvent, h2 as convert},
@@ -180,6 +184,8 @@ pub(crate) struct UpH2 {
     out: H2Out,
     response: ResponseFuture,
     body: Option<RecvStream>,
+    /// The response's body was read to its end.
+    received: bool,
     lease: H2Lease,
     is_head: bool,
 }
@@ -203,6 +209,7 @@ impl UpH2 {
                 out: H2Out::new(stream, end),
                 response,
                 body: None,
+                received: false,
                 lease,
                 is_head: head.is_head(),
             }),
@@ -230,7 +237,10 @@ impl UpH2 {
     ///
     /// Why the stream takes no more.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.out.poll_write(cx).map_err(|error| classify(&error))
+        self.out.poll_write(cx).map_err(|lost| match lost {
+            Lost::Closed => Fault::Reset,
+            Lost::Error(error) => classify(&error),
+        })
     }
 
     /// Waits for the next head: any number of 1xx, then the final one.
@@ -253,6 +263,7 @@ impl UpH2 {
         };
         let (parts, body) = response.into_parts();
         let end = body.is_end_stream();
+        self.received = end;
         self.body = Some(body);
         let head = convert::response_head(parts, end, self.is_head);
         Poll::Ready(head.map(Box::new).map_err(|_invalid| Fault::Protocol))
@@ -265,8 +276,10 @@ impl UpH2 {
     /// Why it ended before its end.
     pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyEvent, Fault>> {
         match &mut self.body {
-            Some(body) => poll_recv(body, cx).map_err(|error| classify(&error)),
-            None => Poll::Ready(Ok(BodyEvent::End(None))),
+            Some(body) if !self.received => {
+                poll_recv(body, cx, &mut self.received).map_err(|error| classify(&error))
+            }
+            Some(_) | None => Poll::Ready(Ok(BodyEvent::End(None))),
         }
     }
 
@@ -276,10 +289,12 @@ impl UpH2 {
     }
 }
 
-/// Reads the next piece of a body and gives its window back.
+/// Reads the next piece of a body and gives its window back; `received` is set once nothing more
+/// comes.
 pub(crate) fn poll_recv(
     body: &mut RecvStream,
     cx: &mut Context<'_>,
+    received: &mut bool,
 ) -> Poll<Result<BodyEvent, h2::Error>> {
     loop {
         match ready!(body.poll_data(cx)) {
@@ -289,11 +304,13 @@ pub(crate) fn poll_recv(
                 if data.is_empty() {
                     continue;
                 }
+                *received = body.is_end_stream();
                 return Poll::Ready(Ok(BodyEvent::Data(data)));
             }
             Some(Err(error)) => return Poll::Ready(Err(error)),
             None => {
                 let trailers = ready!(body.poll_trailers(cx))?;
+                *received = true;
                 return Poll::Ready(Ok(BodyEvent::End(trailers.map(convert::trailers))));
             }
         }

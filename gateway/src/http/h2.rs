@@ -217,6 +217,13 @@ fn map(fields: &Fields) -> HeaderMap {
         } else {
             fields.shared_value(field, &mut pieces)
         };
+        let value = value.map(|mut value| {
+            // Never the same twice: in the peer's table it would only displace what is.
+            if known == Known::XRequestId {
+                value.set_sensitive(true);
+            }
+            value
+        });
         let name = match known.header_name() {
             Some(name) => Some(name),
             None => fields.shared_name(field),

@@ -365,17 +365,23 @@ fn hints_reach_an_http2_client() {
 #[test]
 fn draining_tells_http2_clients_to_go_and_finishes_their_requests() {
     run(async {
-        let upstream = Scripted::start(|mut stream, _| {
+        let upstream = Scripted::start(|mut stream, number| {
             read_head(&mut stream);
-            std::thread::park_timeout(Duration::from_millis(300));
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+            if number == 1 {
+                std::thread::park_timeout(Duration::from_millis(300));
+            }
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+            );
             wait_closed(&mut stream);
         });
         let bench = Bench::new(&[upstream.address], |_, _| {});
+        let mut idle = Client::connect(bench.address()).await;
+        let answer = idle.ask(with_body(request("GET", "/"), "")).await.unwrap();
+        assert_eq!(answer.status, 200);
         let mut client = Client::connect(bench.address()).await;
         let (response, _) = client.start(request("GET", "/"), true).await;
-        eventually("the request is upstream", || upstream.connections() == 1);
-        let idle = Client::connect(bench.address()).await;
+        eventually("the request is upstream", || upstream.connections() == 2);
         bench
             .gateway
             .remove(vec![Key::Listener(crate::support::build::listener_key(80))]);
