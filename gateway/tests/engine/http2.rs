@@ -370,9 +370,8 @@ fn draining_tells_http2_clients_to_go_and_finishes_their_requests() {
             if number == 1 {
                 std::thread::park_timeout(Duration::from_millis(300));
             }
-            let _ = stream.write_all(
-                b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
-            );
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
             wait_closed(&mut stream);
         });
         let bench = Bench::new(&[upstream.address], |_, _| {});

@@ -253,7 +253,7 @@ fn removed_listeners_close_idle_connections_and_finish_requests() {
     bench.gateway.remove(vec![Key::Listener(listener_key(80))]);
     assert!(idle.rest().is_empty());
     assert!(
-        start.elapsed() < Duration::from_millis(200),
+        start.elapsed() < Duration::from_secs(3),
         "{:?}",
         start.elapsed()
     );

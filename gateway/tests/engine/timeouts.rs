@@ -58,7 +58,7 @@ fn a_request_that_takes_too_long_is_504() {
         }
         assert_eq!((status, body.as_str()), (504, LATE));
         assert!(took >= Duration::from_millis(150), "{took:?}");
-        assert!(took < Duration::from_millis(600), "{took:?}");
+        assert!(took < Duration::from_secs(3), "{took:?}");
         assert_eq!(bench.line("/late").summary(), "504 UT response_timeout");
     }
 }
@@ -155,7 +155,7 @@ fn the_route_limit_ends_tries_too() {
     });
     let (status, _, took) = ask(&mut bench.connect(), "/late");
     assert_eq!(status, 504);
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
     assert_eq!(bench.line("/late").summary(), "504 UT response_timeout");
 }
 
