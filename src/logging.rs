@@ -108,7 +108,9 @@ fn parse(directives: &str) -> Result<EnvFilter, InvalidLevel> {
     if let Some(stray) = stray {
         return Err(invalid(format!("`{stray}` is no level")));
     }
-    EnvFilter::try_new(known.join(",")).map_err(|error| invalid(error.to_string()))
+    // What the file watcher says about vanished directories is no news: they are looked at anyway.
+    let all = format!("notify=off,{}", known.join(","));
+    EnvFilter::try_new(all).map_err(|error| invalid(error.to_string()))
 }
 
 fn level_name(level: &str) -> &str {
