@@ -359,7 +359,13 @@ fn grpc_routing() {
     let login = call("/com.example/Login");
     assert!(login.is(200, "\"grpc-svc\""), "{login:?}");
     assert!(login.body.contains("HTTP/2.0"), "{login:?}");
-    let logout = call("/com.example/Logout");
+    // This is answered before the message has arrived. Some curl versions, having the answer, then
+    // fail because they can no longer send it.
+    let logout = eventually(
+        "the answer to an unknown method",
+        || call("/com.example/Logout"),
+        |answer| answer.status != 0,
+    );
     assert_eq!(logout.field("grpc-status"), Some("12"), "{logout:?}");
 }
 
