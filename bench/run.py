@@ -229,9 +229,8 @@ def load(row, candidate, seconds, world):
     raise ValueError(row.name)
 
 
-def measure(rows, candidates, arguments, world):
+def measure(rows, candidates, arguments, world, results, errors):
     """CPU in µs per request: results[row][candidate] = list, one entry a round. Round 0 warms up and is discarded."""
-    results, errors = {}, {}
     for row in rows:
         field = [c for c in candidates if c.logged == row.logged]
         results[row.name] = {c.name: [] for c in field}
@@ -245,12 +244,11 @@ def measure(rows, candidates, arguments, world):
                     results[row.name][candidate.name].append(used / requests / 1000)
                 errors[row.name, candidate.name] = errors.get((row.name, candidate.name), 0) + failed
         print(f"measured {row.name}", file=sys.stderr)
-    return results, errors
 
 
-def memory(candidates, arguments):
+def memory(candidates, arguments, results):
     """KiB: results[kind][candidate]; `empty` is the whole process family before any connection."""
-    results = {"empty": {}, "idle h1": {}, "idle h1-tls": {}, "idle h2-tls": {}}
+    results.update({"empty": {}, "idle h1": {}, "idle h1-tls": {}, "idle h2-tls": {}})
     for candidate in candidates:
         results["empty"][candidate.name] = rss_kib(candidate.process.pid)
     for kind in ("h1", "h1-tls", "h2-tls"):
@@ -261,7 +259,6 @@ def memory(candidates, arguments):
             with idle.connections(kind, port, arguments.idle) as count:
                 time.sleep(1.5)
                 results[f"idle {kind}"][candidate.name] = (rss_kib(candidate.process.pid) - before) / count
-    return results
 
 
 def table(rows, results, errors, kib, peers):
@@ -309,12 +306,17 @@ def main():
     candidates = [Candidate(name, False, world) for name in ("gwanmun", *peers)]
     if any(r.logged for r in rows):
         candidates += [Candidate(name, True, world) for name in ("gwanmun", *peers) if name in ("gwanmun", "nginx", "envoy")]
+    results, errors, kib = {}, {}, {}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for candidate in candidates:
             candidate.start()
-        plain = [c for c in candidates if not c.logged]
-        kib = memory(plain, arguments) if arguments.idle else {}
-        results, errors = measure(rows, candidates, arguments, world)
+        if arguments.idle:
+            memory([c for c in candidates if not c.logged], arguments, kib)
+        measure(rows, candidates, arguments, world, results, errors)
+    except KeyboardInterrupt:
+        print("interrupted: the table has what was measured so far", file=sys.stderr)
+        rows = [row for row in rows if any(results.get(row.name, {}).values())]
     finally:
         for candidate in candidates:
             candidate.stop()
