@@ -192,7 +192,26 @@ impl Rule<'_, '_> {
     /// Says what of the rule has no effect yet.
     fn without_effect(&self, voice: &mut Voice<'_, '_>) {
         let rule = self.rule;
+        let retries = rule.retries.as_ref();
+        let remote = retries.and_then(|retries| retries.retry_remote_localities) == Some(true);
+        let same = retries.and_then(|retries| retries.retry_ignore_previous_hosts) == Some(false);
+        let prefixed = |one: &HttpMatchRequest| one.stat_prefix.is_some();
         let parts = [
+            (
+                "match.statPrefix",
+                rule.matches.iter().any(prefixed),
+                "routes are not counted apart",
+            ),
+            (
+                "retries.retryRemoteLocalities",
+                remote,
+                "all localities are tried alike",
+            ),
+            (
+                "retries.retryIgnorePreviousHosts",
+                same,
+                "endpoints that were not tried yet come first",
+            ),
             ("fault", rule.fault.is_some(), "no fault is injected"),
             ("mirror", rule.mirror.is_some(), "no copy is sent"),
             ("mirrors", !rule.mirrors.is_empty(), "no copy is sent"),
