@@ -110,6 +110,7 @@ impl Control {
             Resource::Chain(chain) if chain.listener == *listener => Some(chain.source.to_string()),
             Resource::Chain(_)
             | Resource::Cluster(_)
+            | Resource::L4Route(_)
             | Resource::Endpoints(_)
             | Resource::Listener(_)
             | Resource::Route(_)

@@ -74,6 +74,7 @@ impl SocketSet {
                 Resource::Chain(_)
                 | Resource::Route(_)
                 | Resource::Cluster(_)
+                | Resource::L4Route(_)
                 | Resource::Endpoints(_)
                 | Resource::Secret(_) => None,
             })

@@ -57,6 +57,7 @@ fn one_port_is_bound_at_several_addresses_and_moved_between_them() {
     };
     let on = |name: &str, address: BindAddress| {
         Resource::Listener(Listener {
+            proxy_protocol: None,
             key: ListenerKey::new(name),
             address,
             port,

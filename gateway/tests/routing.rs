@@ -160,6 +160,7 @@ fn a_listener_that_gets_another_key_keeps_its_socket() {
             Resource::Chain(_)
             | Resource::Route(_)
             | Resource::Cluster(_)
+            | Resource::L4Route(_)
             | Resource::Endpoints(_)
             | Resource::Secret(_) => panic!("not a listener"),
         };

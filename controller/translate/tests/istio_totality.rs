@@ -82,6 +82,14 @@ fn check(translation: &Translation) -> Result<(), String> {
                     }
                 }
             }
+            Resource::L4Route(route) => {
+                needs(Key::Chain(route.chain.clone()))?;
+                for target in &route.targets {
+                    if let Target::Cluster(cluster) = &target.target {
+                        needs(Key::Cluster(cluster.clone()))?;
+                    }
+                }
+            }
             Resource::Cluster(cluster) => {
                 if cluster.discovery == Discovery::Endpoints {
                     needs(Key::Endpoints(cluster.key.clone()))?;

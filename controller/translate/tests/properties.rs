@@ -146,6 +146,14 @@ fn dangling(translation: &Translation) -> Vec<String> {
                     }
                 }
             }
+            Resource::L4Route(route) => {
+                need(key, Key::Chain(route.chain.clone()));
+                for target in &route.targets {
+                    if let Target::Cluster(cluster) = &target.target {
+                        need(key, Key::Cluster(cluster.clone()));
+                    }
+                }
+            }
             Resource::Cluster(cluster) => {
                 if cluster.discovery == Discovery::Endpoints {
                     need(key, Key::Endpoints(cluster.key.clone()));

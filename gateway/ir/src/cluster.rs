@@ -26,6 +26,9 @@ pub struct Cluster {
     /// TLS towards the endpoints; absent means plaintext.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTls>,
+    /// Which version of the PROXY protocol connections begin with; absent means none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
     /// Limits; absent fields mean unlimited.
     #[serde(default)]
     pub limits: CircuitBreakers,
@@ -112,6 +115,18 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2, in plaintext by prior knowledge.
     Http2,
+}
+
+/// A version of the [PROXY protocol].
+///
+/// [PROXY protocol]: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProxyProtocolVersion {
+    /// One line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// TLS towards endpoints.

@@ -1,7 +1,8 @@
 //! What crosses the channel between translation and gateway.
 
 use crate::{
-    Cluster, EndpointSet, FilterChain, Key, Listener, ListenerKey, Route, Secret, SourceRef,
+    Cluster, EndpointSet, FilterChain, Key, L4Route, Listener, ListenerKey, Route, Secret,
+    SourceRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,10 @@ pub enum Resource {
     Listener(Listener),
     /// What connections on a socket become.
     Chain(FilterChain),
-    /// One user rule on one chain.
+    /// One user rule for requests on one chain.
     Route(Box<Route>),
+    /// One user rule for connections or datagrams on one chain.
+    L4Route(Box<L4Route>),
     /// Interchangeable endpoints and how to reach them.
     Cluster(Box<Cluster>),
     /// The endpoints of a cluster.
@@ -30,6 +33,7 @@ impl Resource {
             Self::Listener(r) => Key::Listener(r.key.clone()),
             Self::Chain(r) => Key::Chain(r.key.clone()),
             Self::Route(r) => Key::Route(r.key.clone()),
+            Self::L4Route(r) => Key::L4Route(r.key.clone()),
             Self::Cluster(r) => Key::Cluster(r.key.clone()),
             Self::Endpoints(r) => Key::Endpoints(r.cluster.clone()),
             Self::Secret(r) => Key::Secret(r.key.clone()),
@@ -43,6 +47,7 @@ impl Resource {
             Self::Listener(_)
             | Self::Chain(_)
             | Self::Route(_)
+            | Self::L4Route(_)
             | Self::Cluster(_)
             | Self::Endpoints(_) => self.clone(),
         }

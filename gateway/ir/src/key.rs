@@ -67,8 +67,10 @@ pub enum Key {
     Listener(ListenerKey),
     /// What connections on a socket become.
     Chain(ChainKey),
-    /// One user rule on one chain.
+    /// One user rule for requests on one chain.
     Route(RouteKey),
+    /// One user rule for connections or datagrams on one chain.
+    L4Route(RouteKey),
     /// Interchangeable endpoints and how to reach them.
     Cluster(ClusterKey),
     /// The endpoints of the cluster with this key.
@@ -82,7 +84,7 @@ impl fmt::Display for Key {
         match self {
             Self::Listener(key) => write!(f, "listener {key}"),
             Self::Chain(key) => write!(f, "filter chain {key}"),
-            Self::Route(key) => write!(f, "route {key}"),
+            Self::Route(key) | Self::L4Route(key) => write!(f, "route {key}"),
             Self::Cluster(key) => write!(f, "cluster {key}"),
             Self::Endpoints(key) => write!(f, "endpoints of {key}"),
             Self::Secret(key) => write!(f, "secret {key}"),

@@ -13,6 +13,7 @@ mod delta;
 mod filter;
 mod hostname;
 mod key;
+mod l4_route;
 mod listener;
 mod route;
 mod secret;
@@ -20,8 +21,8 @@ mod source;
 
 pub use cluster::{
     CircuitBreakers, Cluster, ClusterIdentity, Discovery, DnsHost, DnsMode, Endpoint,
-    EndpointHealth, EndpointIdentity, EndpointSet, LoadBalancing, OutlierDetection, Sni,
-    UpstreamProtocol, UpstreamTls, Verification,
+    EndpointHealth, EndpointIdentity, EndpointSet, LoadBalancing, OutlierDetection,
+    ProxyProtocolVersion, Sni, UpstreamProtocol, UpstreamTls, Verification,
 };
 pub use delta::{Delta, ListenerState, Rejection, Report, Resource, Severity};
 pub use filter::{
@@ -29,9 +30,11 @@ pub use filter::{
 };
 pub use hostname::{Hostname, InvalidHostname};
 pub use key::{ChainKey, ClusterKey, Key, ListenerKey, RouteKey, SecretKey};
+pub use l4_route::{L4Route, L4Target};
 pub use listener::{
-    Alpn, AppProtocol, BindAddress, ChainMatch, FilterChain, HostRule, HttpOptions, Listener,
-    PathNormalization, Security, ServerHeader, TlsPolicy, TlsVersion, Transport,
+    Alpn, AppProtocol, BindAddress, ChainMatch, ClientCertificates, ClientValidation, FilterChain,
+    ForwardClientCert, HostRule, HttpOptions, Listener, PathNormalization, ProxyProtocol, Security,
+    ServerHeader, TlsPolicy, TlsVersion, Transport,
 };
 pub use route::{
     Action, Backoff, Dialect, DirectResponse, Failure, HeaderMatch, HttpMatch, PathMatch,

@@ -4,6 +4,8 @@ use crate::{ChainKey, Hostname, ListenerKey, SecretKey, SourceRef};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 /// A socket: one address and port the gateway accepts connections on.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -16,6 +18,22 @@ pub struct Listener {
     pub port: u16,
     /// Transport protocol.
     pub transport: Transport,
+    /// Which connections begin with a PROXY protocol header; absent means none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// Which TCP connections of a [`Listener`] begin with a [PROXY protocol] header, version 1 or 2,
+/// that names their client.
+///
+/// [PROXY protocol]: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// Peers whose connections must begin with one, and whose word is taken; those of other peers
+    /// are served as they are. Empty means every peer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<IpNet>,
 }
 
 /// Where a [`Listener`] binds.
@@ -83,7 +101,9 @@ pub struct ChainMatch {
 pub enum Security {
     /// No TLS. HTTP chains speak HTTP/1.1 and, by prior knowledge, HTTP/2.
     Plaintext,
-    /// TLS.
+    /// TLS that is not ours: its bytes are passed through, to where the server name says.
+    Passthrough,
+    /// TLS, terminated here.
     Tls(TlsPolicy),
 }
 
@@ -102,8 +122,65 @@ pub struct TlsPolicy {
     /// TLS 1.2 cipher suites by IANA name, restricted to these; empty means the library's defaults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cipher_suites: Vec<String>,
+    /// Key exchange groups by IANA name (`X25519MLKEM768`, `x25519`, `secp256r1`, …), most preferred
+    /// first; empty means the library's defaults.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_exchange_groups: Vec<String>,
     /// Protocols offered, most preferred first. Empty means none.
     pub alpn: Vec<Alpn>,
+    /// What is asked of clients.
+    #[serde(default, skip_serializing_if = "ClientCertificates::is_not_requested")]
+    pub client: ClientCertificates,
+}
+
+/// What a [`TlsPolicy`] asks of clients.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClientCertificates {
+    /// No certificate is asked for.
+    #[default]
+    NotRequested,
+    /// One is asked for; a client that sends none is served, one that sends an invalid one is not.
+    Optional(ClientValidation),
+    /// Only clients with a valid one are served.
+    Required(ClientValidation),
+    /// One is asked for; any is accepted, and none. It is never taken for verified.
+    Unverified,
+}
+
+impl ClientCertificates {
+    /// Whether no certificate is asked for.
+    pub fn is_not_requested(&self) -> bool {
+        *self == Self::NotRequested
+    }
+
+    /// How certificates are verified, where they are.
+    pub fn validation(&self) -> Option<&ClientValidation> {
+        match self {
+            Self::Optional(validation) | Self::Required(validation) => Some(validation),
+            Self::NotRequested | Self::Unverified => None,
+        }
+    }
+}
+
+/// What makes a client's certificate valid: a path to an anchor that is in time, fit for client
+/// authentication and not revoked, and, where such lists are given, one of the names, and one of
+/// the pins of either list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClientValidation {
+    /// Trust anchors and revocation lists. A key that names nothing, or nothing usable, fails every
+    /// handshake that asks for a certificate.
+    pub anchors: SecretKey,
+    /// Subject alternative names of any type, compared exactly; empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subject_alt_names: Vec<String>,
+    /// SHA-256 of subject public keys (SPKI, DER), base64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spki_sha256: Vec<String>,
+    /// SHA-256 of certificates (DER), lower-case hexadecimal without separators.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificate_sha256: Vec<String>,
 }
 
 /// A TLS version.
@@ -134,6 +211,10 @@ pub enum Alpn {
 pub enum AppProtocol {
     /// HTTP/1 and HTTP/2.
     Http(HttpOptions),
+    /// Bytes, to the targets of an [`L4Route`](crate::L4Route).
+    Tcp,
+    /// Datagrams, to the targets of an [`L4Route`](crate::L4Route).
+    Udp,
 }
 
 /// How a [`FilterChain`] treats HTTP.
@@ -154,6 +235,33 @@ pub struct HttpOptions {
     pub detect_misdirected: bool,
     /// Whether HTTP/1.0 requests are served; otherwise they are answered with 426.
     pub accept_http10: bool,
+    /// What becomes of `x-forwarded-client-cert`.
+    #[serde(default, skip_serializing_if = "ForwardClientCert::is_default")]
+    pub forward_client_cert: ForwardClientCert,
+}
+
+/// What becomes of the header `x-forwarded-client-cert`, as Istio's
+/// [`forwardClientCertDetails`](https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#ForwardClientCertDetails).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ForwardClientCert {
+    /// The client's is forwarded, also without mutual TLS.
+    AlwaysForwardOnly,
+    /// With mutual TLS ours is appended to the client's, else the client's is removed.
+    AppendForward,
+    /// With mutual TLS the client's is forwarded, else removed.
+    ForwardOnly,
+    /// The client's is removed, none is set.
+    Sanitize,
+    /// The client's is removed; with mutual TLS it is set from the verified certificate.
+    #[default]
+    SanitizeSet,
+}
+
+impl ForwardClientCert {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How the hostnames of a chain's routes relate.

@@ -28,6 +28,14 @@ pub enum SecretMaterial {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         revocations: Option<Pem>,
     },
+    /// Trust anchors in files of the gateway's host, followed when they change.
+    AnchorFiles {
+        /// Path of a PEM file with CA certificates.
+        certificates: String,
+        /// Path of a PEM file with revocation lists, if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revocations: Option<String>,
+    },
     /// The object exists but holds nothing usable.
     ///
     /// A gateway that holds a usable earlier version keeps serving it; one that does not fails
@@ -45,6 +53,14 @@ pub enum SecretMaterial {
         /// A DER OCSP response to staple, base64, if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ocsp_staple: Option<String>,
+    },
+    /// A certificate chain and its private key in files of the gateway's host, followed when they
+    /// change.
+    KeyPairFiles {
+        /// Path of the PEM file with the chain, leaf first.
+        certificates: String,
+        /// Path of the PEM file with the private key.
+        private_key: String,
     },
 }
 
@@ -102,7 +118,10 @@ impl Secret {
             SecretMaterial::KeyPair { private_key, .. } => {
                 *private_key = PrivatePem::new("[redacted]");
             }
-            SecretMaterial::Anchors { .. } | SecretMaterial::Invalid { .. } => {}
+            SecretMaterial::Anchors { .. }
+            | SecretMaterial::AnchorFiles { .. }
+            | SecretMaterial::Invalid { .. }
+            | SecretMaterial::KeyPairFiles { .. } => {}
         }
         copy
     }

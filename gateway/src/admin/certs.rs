@@ -30,7 +30,9 @@ pub(super) fn page(resources: &[Arc<Resource>]) -> Value {
                 let chain = Certificate::parse_chain(certificates.as_str());
                 (Vec::new(), chain.unwrap_or_default())
             }
-            SecretMaterial::Invalid { .. } => continue,
+            SecretMaterial::AnchorFiles { .. }
+            | SecretMaterial::KeyPairFiles { .. }
+            | SecretMaterial::Invalid { .. } => continue,
         };
         let show = |list: &[Certificate]| -> Vec<_> {
             let path = secret.key.as_str();

@@ -88,6 +88,7 @@ fn chain_and_route() -> [Resource; 3] {
     let listener = ListenerKey::new("tcp/0.0.0.0:80");
     let chain = ChainKey::new("http.80");
     let options = HttpOptions {
+        forward_client_cert: gwanmun_ir::ForwardClientCert::SanitizeSet,
         host_rule: HostRule::Exclusive,
         path_normalization: PathNormalization::Base,
         trusted_hops: 0,
@@ -96,6 +97,7 @@ fn chain_and_route() -> [Resource; 3] {
     };
     [
         Resource::Listener(Listener {
+            proxy_protocol: None,
             key: listener.clone(),
             address: BindAddress::Any,
             port: 80,
@@ -146,6 +148,7 @@ fn resources() -> BTreeMap<Key, Arc<Resource>> {
         weight: 1,
     };
     let cluster = gwanmun_ir::Cluster {
+        proxy_protocol: None,
         key: ClusterKey::new(NAME),
         name: NAME.to_owned(),
         discovery: Discovery::Dns {

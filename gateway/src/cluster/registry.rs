@@ -91,7 +91,7 @@ impl Registry {
                 Key::Secret(key) => {
                     clusters.extend(self.users.get(key).into_iter().flatten().cloned());
                 }
-                Key::Listener(_) | Key::Chain(_) | Key::Route(_) => {}
+                Key::Listener(_) | Key::Chain(_) | Key::Route(_) | Key::L4Route(_) => {}
             }
         }
         for key in &clusters {
@@ -244,6 +244,7 @@ fn cluster<'a>(resources: &'a Resources, key: &ClusterKey) -> Option<&'a Cluster
         Resource::Listener(_)
         | Resource::Chain(_)
         | Resource::Route(_)
+        | Resource::L4Route(_)
         | Resource::Endpoints(_)
         | Resource::Secret(_) => None,
     }
@@ -255,6 +256,7 @@ fn endpoints<'a>(resources: &'a Resources, key: &ClusterKey) -> Option<&'a Endpo
         Resource::Listener(_)
         | Resource::Chain(_)
         | Resource::Route(_)
+        | Resource::L4Route(_)
         | Resource::Cluster(_)
         | Resource::Secret(_) => None,
     }
@@ -266,6 +268,7 @@ fn secret<'a>(resources: &'a Resources, key: &SecretKey) -> Option<&'a Secret> {
         Resource::Listener(_)
         | Resource::Chain(_)
         | Resource::Route(_)
+        | Resource::L4Route(_)
         | Resource::Cluster(_)
         | Resource::Endpoints(_) => None,
     }

@@ -82,6 +82,7 @@ impl Cluster {
     #[cfg(test)]
     pub(crate) fn for_test(name: &str) -> Self {
         let config = Config {
+            proxy_protocol: None,
             key: gwanmun_ir::ClusterKey::new(name),
             name: name.to_owned(),
             discovery: gwanmun_ir::Discovery::Endpoints,

@@ -171,8 +171,11 @@ fn verifier(inputs: &Inputs) -> Result<Arc<dyn ServerCertVerifier>, String> {
                 Some(SecretMaterial::Invalid { reason }) => {
                     return Err(format!("secret {key}: {reason}"));
                 }
-                Some(SecretMaterial::KeyPair { .. }) => {
+                Some(SecretMaterial::KeyPair { .. } | SecretMaterial::KeyPairFiles { .. }) => {
                     return Err(format!("secret {key} holds no trust anchors"));
+                }
+                Some(SecretMaterial::AnchorFiles { .. }) => {
+                    return Err(format!("secret {key}: its files have not been read"));
                 }
                 None => return Err(format!("secret {key} does not exist")),
             };
@@ -190,8 +193,11 @@ fn key_pair(key: &SecretKey, material: Option<&SecretMaterial>) -> Result<KeyPai
         }) => KeyPair::parse(certificates.as_str(), private_key.reveal())
             .map_err(|error| format!("secret {key}: {error}")),
         Some(SecretMaterial::Invalid { reason }) => Err(format!("secret {key}: {reason}")),
-        Some(SecretMaterial::Anchors { .. }) => {
+        Some(SecretMaterial::Anchors { .. } | SecretMaterial::AnchorFiles { .. }) => {
             Err(format!("secret {key} holds no certificate and key"))
+        }
+        Some(SecretMaterial::KeyPairFiles { .. }) => {
+            Err(format!("secret {key}: its files have not been read"))
         }
         None => Err(format!("secret {key} does not exist")),
     }

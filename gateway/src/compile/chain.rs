@@ -2,7 +2,7 @@
 
 use super::CompiledRoute;
 use crate::{
-    listener::ChainTable,
+    listener::{ChainTable, DEFAULT_HTTP},
     route::{HostMap, Replaced, VirtualHost},
 };
 use gwanmun_ir::{AppProtocol, FilterChain, Hostname, RouteKey, SecretKey, Security};
@@ -43,7 +43,7 @@ impl ChainState {
                 .certificates
                 .iter()
                 .any(|certificate| secrets.contains(certificate)),
-            Some(Security::Plaintext) | None => false,
+            Some(Security::Plaintext | Security::Passthrough) | None => false,
         }
     }
 
@@ -122,10 +122,13 @@ impl ChainState {
         ir: &Arc<FilterChain>,
         tls: Option<Arc<ServerConfig>>,
     ) -> Arc<ChainTable> {
-        let AppProtocol::Http(http) = &ir.protocol;
+        let http = match &ir.protocol {
+            AppProtocol::Http(http) => http.clone(),
+            AppProtocol::Tcp | AppProtocol::Udp => DEFAULT_HTTP,
+        };
         let table = Arc::new(ChainTable {
             chain: Arc::clone(ir),
-            http: http.clone(),
+            http,
             tls,
             hosts: Arc::clone(&self.hosts),
         });

@@ -162,7 +162,7 @@ impl Compiler {
                 Key::Route(key) => {
                     self.take_route(key, clusters, &mut dirty, &mut verdicts.rejected);
                 }
-                Key::Cluster(_) | Key::Endpoints(_) | Key::Secret(_) => {}
+                Key::L4Route(_) | Key::Cluster(_) | Key::Endpoints(_) | Key::Secret(_) => {}
             }
         }
         self.relink(relinked, changed, clusters, &mut dirty);
@@ -256,6 +256,7 @@ impl Compiler {
                 Key::Route(key) => Some(key),
                 Key::Listener(_)
                 | Key::Chain(_)
+                | Key::L4Route(_)
                 | Key::Cluster(_)
                 | Key::Endpoints(_)
                 | Key::Secret(_) => None,
@@ -392,6 +393,7 @@ impl Compiler {
             Resource::Listener(_)
             | Resource::Route(_)
             | Resource::Cluster(_)
+            | Resource::L4Route(_)
             | Resource::Endpoints(_)
             | Resource::Secret(_) => None,
         }
@@ -403,6 +405,7 @@ impl Compiler {
             Resource::Listener(_)
             | Resource::Chain(_)
             | Resource::Cluster(_)
+            | Resource::L4Route(_)
             | Resource::Endpoints(_)
             | Resource::Secret(_) => None,
         }
@@ -415,6 +418,7 @@ impl Compiler {
             | Resource::Chain(_)
             | Resource::Route(_)
             | Resource::Cluster(_)
+            | Resource::L4Route(_)
             | Resource::Endpoints(_) => None,
         }
     }

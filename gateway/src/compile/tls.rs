@@ -37,10 +37,11 @@ impl Secrets {
     /// One sentence on why it cannot be used and what is served instead.
     pub(crate) fn update(&mut self, secret: &Secret) -> Result<(), String> {
         let reason = match &secret.material {
-            SecretMaterial::Anchors { .. } => {
+            SecretMaterial::Anchors { .. } | SecretMaterial::AnchorFiles { .. } => {
                 self.pairs.remove(&secret.key);
                 return Ok(());
             }
+            SecretMaterial::KeyPairFiles { .. } => "its files have not been read".to_owned(),
             SecretMaterial::Invalid { reason } => reason.clone(),
             SecretMaterial::KeyPair {
                 certificates,

@@ -53,6 +53,7 @@ pub(crate) fn request(data: &[u8]) {
     assert_eq!(shown(&one), shown(&two), "a cut changes a request");
     let Some((mut head, _)) = one else { return };
     let options = HttpOptions {
+        forward_client_cert: gwanmun_ir::ForwardClientCert::SanitizeSet,
         host_rule: HostRule::Exclusive,
         path_normalization: PathNormalization::Base,
         trusted_hops: 1,

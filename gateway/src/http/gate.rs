@@ -45,6 +45,7 @@ mod tests {
 
     fn options(accept_http10: bool) -> HttpOptions {
         HttpOptions {
+            forward_client_cert: gwanmun_ir::ForwardClientCert::SanitizeSet,
             host_rule: HostRule::Exclusive,
             path_normalization: PathNormalization::Base,
             trusted_hops: 0,

@@ -2,8 +2,8 @@
 
 use crate::route::{Group, HostMap, VirtualHost, bare_host};
 use gwanmun_ir::{
-    FilterChain, HostRule, Hostname, HttpOptions, Listener, ListenerKey, PathNormalization,
-    Security,
+    FilterChain, ForwardClientCert, HostRule, Hostname, HttpOptions, Listener, ListenerKey,
+    PathNormalization, Security,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,12 +11,13 @@ use std::{
 };
 
 /// How a request is treated that belongs to no chain.
-const DEFAULT_HTTP: HttpOptions = HttpOptions {
+pub(crate) const DEFAULT_HTTP: HttpOptions = HttpOptions {
     host_rule: HostRule::FallThrough,
     path_normalization: PathNormalization::Base,
     trusted_hops: 0,
     detect_misdirected: false,
     accept_http10: false,
+    forward_client_cert: ForwardClientCert::SanitizeSet,
 };
 
 /// The filter chains of one socket.
@@ -43,7 +44,7 @@ impl ListenerTable {
         let (tls, plaintext): (Vec<_>, Vec<_>) = chains
             .iter()
             .cloned()
-            .partition(|chain| matches!(chain.chain.security, Security::Tls(_)));
+            .partition(|chain| !matches!(chain.chain.security, Security::Plaintext));
         let mut options = chains.iter().map(|chain| &chain.http);
         let first = options.next();
         let uniform = first
@@ -70,7 +71,7 @@ impl ListenerTable {
         };
         for (old, new) in replaced {
             let groups = match new.chain.security {
-                Security::Tls(_) => &mut table.tls,
+                Security::Tls(_) | Security::Passthrough => &mut table.tls,
                 Security::Plaintext => &mut table.plaintext,
             };
             for name in names(&new.chain) {

@@ -1,13 +1,13 @@
 //! Configuration in a few words.
 
 use gwanmun_ir::{
-    Action, Alpn, AppProtocol, BindAddress, ChainKey, ChainMatch, CircuitBreakers, Cluster,
-    ClusterIdentity, ClusterKey, Dialect, DirectResponse, Discovery, Endpoint, EndpointHealth,
-    EndpointIdentity, EndpointSet, FilterChain, HostRule, Hostname, HttpMatch, HttpOptions,
-    Listener, ListenerKey, LoadBalancing, PathMatch, PathNormalization, Pem, Precedence,
-    PrivatePem, Resource, Route, RouteKey, RouteKind, Secret, SecretKey, SecretMaterial, Security,
-    ServerHeader, SourceRef, StringMatch, Target, Timeouts, TlsPolicy, TlsVersion, Transport,
-    UpstreamProtocol, WeightedTarget,
+    Action, Alpn, AppProtocol, BindAddress, ChainKey, ChainMatch, CircuitBreakers,
+    ClientCertificates, Cluster, ClusterIdentity, ClusterKey, Dialect, DirectResponse, Discovery,
+    Endpoint, EndpointHealth, EndpointIdentity, EndpointSet, FilterChain, ForwardClientCert,
+    HostRule, Hostname, HttpMatch, HttpOptions, Listener, ListenerKey, LoadBalancing, PathMatch,
+    PathNormalization, Pem, Precedence, PrivatePem, Resource, Route, RouteKey, RouteKind, Secret,
+    SecretKey, SecretMaterial, Security, ServerHeader, SourceRef, StringMatch, Target, Timeouts,
+    TlsPolicy, TlsVersion, Transport, UpstreamProtocol, WeightedTarget,
 };
 use std::net::SocketAddr;
 
@@ -24,6 +24,7 @@ pub fn source(name: &str) -> SourceRef {
 /// A TCP listener on all addresses.
 pub fn listener(port: u16) -> Resource {
     Resource::Listener(Listener {
+        proxy_protocol: None,
         key: listener_key(port),
         address: BindAddress::Any,
         port,
@@ -53,6 +54,7 @@ pub fn chain(name: &str, port: u16) -> FilterChain {
 /// Options as the Gateway API has them.
 pub fn http_options() -> HttpOptions {
     HttpOptions {
+        forward_client_cert: ForwardClientCert::SanitizeSet,
         host_rule: HostRule::FallThrough,
         path_normalization: PathNormalization::Base,
         trusted_hops: 0,
@@ -80,6 +82,8 @@ pub fn hosts(mut chain: FilterChain, names: &[&str]) -> FilterChain {
 /// The same chain with TLS and these secrets.
 pub fn tls(mut chain: FilterChain, secrets: &[&str]) -> FilterChain {
     chain.security = Security::Tls(TlsPolicy {
+        client: ClientCertificates::NotRequested,
+        key_exchange_groups: Vec::new(),
         certificates: secrets.iter().map(|name| SecretKey::new(*name)).collect(),
         min_version: TlsVersion::V12,
         max_version: TlsVersion::V13,
@@ -195,6 +199,7 @@ pub fn cluster(name: &str, endpoints: &[SocketAddr]) -> [Resource; 2] {
 /// An HTTP/1.1 cluster without endpoints of its own.
 pub fn cluster_config(name: &str) -> Cluster {
     Cluster {
+        proxy_protocol: None,
         key: ClusterKey::new(name),
         name: name.to_owned(),
         discovery: Discovery::Endpoints,

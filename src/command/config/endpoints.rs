@@ -37,6 +37,7 @@ pub(super) fn configured(resources: &[Resource]) -> Table {
             Resource::Chain(_)
             | Resource::Listener(_)
             | Resource::Route(_)
+            | Resource::L4Route(_)
             | Resource::Secret(_) => {}
         }
     }

@@ -69,7 +69,7 @@ fn belongs(section: Section, resource: &Resource) -> bool {
             Resource::Chain(_) | Resource::Listener(_) => Section::Listeners,
             Resource::Cluster(_) => Section::Clusters,
             Resource::Endpoints(_) => Section::Endpoints,
-            Resource::Route(_) => Section::Routes,
+            Resource::Route(_) | Resource::L4Route(_) => Section::Routes,
             Resource::Secret(_) => Section::Secrets,
         }
 }

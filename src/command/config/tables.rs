@@ -115,6 +115,8 @@ pub(super) fn secrets(resources: &[Resource], now: i64) -> Table {
         };
         let (kind, pem) = match &secret.material {
             SecretMaterial::Anchors { certificates, .. } => ("CA", Some(certificates)),
+            SecretMaterial::AnchorFiles { .. } => ("CA", None),
+            SecretMaterial::KeyPairFiles { .. } => ("Cert Chain", None),
             SecretMaterial::Invalid { .. } => ("-", None),
             SecretMaterial::KeyPair { certificates, .. } => ("Cert Chain", Some(certificates)),
         };
@@ -154,6 +156,7 @@ fn chains(resources: &[Resource]) -> Vec<&FilterChain> {
         .filter_map(|resource| match resource {
             Resource::Chain(chain) => Some(chain),
             Resource::Cluster(_)
+            | Resource::L4Route(_)
             | Resource::Endpoints(_)
             | Resource::Listener(_)
             | Resource::Route(_)
@@ -169,6 +172,7 @@ fn all_routes(resources: &[Resource]) -> impl Iterator<Item = &Route> {
         Resource::Route(route) => Some(&**route),
         Resource::Chain(_)
         | Resource::Cluster(_)
+        | Resource::L4Route(_)
         | Resource::Endpoints(_)
         | Resource::Listener(_)
         | Resource::Secret(_) => None,
@@ -186,8 +190,8 @@ fn chain_match(chain: &FilterChain) -> String {
     match (&chain.security, all) {
         (Security::Plaintext, true) => "ALL".to_owned(),
         (Security::Plaintext, false) => format!("Host: {}", hosts.join(",")),
-        (Security::Tls(_), true) => "Trans: tls".to_owned(),
-        (Security::Tls(_), false) => format!("SNI: {}", hosts.join(",")),
+        (Security::Tls(_) | Security::Passthrough, true) => "Trans: tls".to_owned(),
+        (Security::Tls(_) | Security::Passthrough, false) => format!("SNI: {}", hosts.join(",")),
     }
 }
 

@@ -274,6 +274,7 @@ fn build(
         tls.subject_alt_names = destination.subject_alt_names();
     }
     Cluster {
+        proxy_protocol: None,
         key,
         name: identity.name,
         discovery,

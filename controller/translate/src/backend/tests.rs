@@ -63,6 +63,7 @@ fn show(text: &str, requests: &[BackendRequest<'_>]) -> String {
             Resource::Listener(_)
             | Resource::Chain(_)
             | Resource::Route(_)
+            | Resource::L4Route(_)
             | Resource::Secret(_) => {
                 panic!("{resource:?}")
             }

@@ -62,7 +62,10 @@ pub(super) fn resolve(
     let key = SecretKey::new(format!("kubernetes://{namespace}/{name}"));
     let problem = match &material {
         SecretMaterial::Invalid { reason } => Some(reason.clone()),
-        SecretMaterial::Anchors { .. } | SecretMaterial::KeyPair { .. } => None,
+        SecretMaterial::Anchors { .. }
+        | SecretMaterial::AnchorFiles { .. }
+        | SecretMaterial::KeyPair { .. }
+        | SecretMaterial::KeyPairFiles { .. } => None,
     };
     let secret = Secret {
         key,

@@ -12,9 +12,9 @@ use gwanmun_api::{
     gateway_api::{FromNamespaces, FrontendTls, GROUP, ListenerEntry, ProtocolType, TlsMode},
 };
 use gwanmun_ir::{
-    Alpn, AppProtocol, BindAddress, ChainKey, ChainMatch, FilterChain, HostRule, Hostname,
-    HttpOptions, InvalidHostname, ListenerKey, PathNormalization, Resource, Secret, Security,
-    SourceRef, TlsPolicy, TlsVersion, Transport,
+    Alpn, AppProtocol, BindAddress, ChainKey, ChainMatch, ClientCertificates, FilterChain,
+    ForwardClientCert, HostRule, Hostname, HttpOptions, InvalidHostname, ListenerKey,
+    PathNormalization, Resource, Secret, Security, SourceRef, TlsPolicy, TlsVersion, Transport,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -397,6 +397,7 @@ impl<'a> Listener<'a> {
                 address: *bind,
             });
             cx.sink.resource(Resource::Listener(gwanmun_ir::Listener {
+                proxy_protocol: None,
                 key: chain.listener.clone(),
                 address: *bind,
                 port,
@@ -432,6 +433,8 @@ impl<'a> Listener<'a> {
             },
             security: if secure {
                 Security::Tls(TlsPolicy {
+                    client: ClientCertificates::NotRequested,
+                    key_exchange_groups: Vec::new(),
                     certificates: self
                         .served_certificates()
                         .map(|secret| secret.key.clone())
@@ -445,6 +448,7 @@ impl<'a> Listener<'a> {
                 Security::Plaintext
             },
             protocol: AppProtocol::Http(HttpOptions {
+                forward_client_cert: ForwardClientCert::SanitizeSet,
                 host_rule: HostRule::FallThrough,
                 path_normalization: PathNormalization::Base,
                 trusted_hops: 0,

@@ -14,8 +14,8 @@ use super::{
 use crate::{Code, Ref, names, output::Sink};
 use gwanmun_api::{core::Service, istio};
 use gwanmun_ir::{
-    AppProtocol, BindAddress, ChainKey, ChainMatch, FilterChain, HostRule, Hostname, HttpOptions,
-    Listener, Resource, Security, Transport,
+    AppProtocol, BindAddress, ChainKey, ChainMatch, FilterChain, ForwardClientCert, HostRule,
+    Hostname, HttpOptions, Listener, Resource, Security, Transport,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -275,6 +275,7 @@ fn table<'a>(
         listener: names::listener(checked.bind, port, Transport::Tcp),
         matches: ChainMatch::default(),
         protocol: AppProtocol::Http(HttpOptions {
+            forward_client_cert: ForwardClientCert::SanitizeSet,
             host_rule: HostRule::Exclusive,
             path_normalization: world.mesh.path_normalization(),
             trusted_hops: world.mesh.trusted_hops(),
@@ -314,6 +315,7 @@ fn emit(table: &Table<'_>, sink: &mut Sink) {
         return;
     };
     sink.resource(Resource::Listener(Listener {
+        proxy_protocol: None,
         key: table.chain.listener.clone(),
         address: first.checked.bind,
         port,

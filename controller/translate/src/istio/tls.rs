@@ -7,7 +7,7 @@ use super::{
 };
 use crate::Code;
 use gwanmun_api::istio::{ServerTlsSettings, TlsProtocol};
-use gwanmun_ir::{Alpn, SecretKey, Security, TlsPolicy, TlsVersion};
+use gwanmun_ir::{Alpn, ClientCertificates, SecretKey, Security, TlsPolicy, TlsVersion};
 
 /// TLS 1.2 cipher suites by OpenSSL and IANA name.
 const SUITES: [(&str, &str); 6] = [
@@ -48,6 +48,8 @@ pub(super) fn security(
         (Plan::Http | Plan::Tcp, _) => Security::Plaintext,
         (Plan::Https, Some(tls)) => Security::Tls(policy(world, server, tls, voice)),
         (Plan::ClosedTls | Plan::Https, _) => Security::Tls(TlsPolicy {
+            client: ClientCertificates::NotRequested,
+            key_exchange_groups: Vec::new(),
             certificates: Vec::new(),
             min_version: TlsVersion::V12,
             max_version: TlsVersion::V13,
@@ -69,6 +71,8 @@ fn policy(
     let (min_version, max_version) = versions.unwrap_or((TlsVersion::V12, TlsVersion::V13));
     without_effect(tls, &field, voice);
     TlsPolicy {
+        client: ClientCertificates::NotRequested,
+        key_exchange_groups: Vec::new(),
         certificates: if versions.is_some() {
             certificates
         } else {

@@ -15,6 +15,7 @@ pub(super) fn all(view: &View<'_>) -> Vec<Value> {
         Resource::Listener(_)
         | Resource::Chain(_)
         | Resource::Route(_)
+        | Resource::L4Route(_)
         | Resource::Endpoints(_)
         | Resource::Secret(_) => None,
     });
@@ -32,6 +33,7 @@ pub(super) fn endpoints(view: &View<'_>) -> Vec<Value> {
         | Resource::Chain(_)
         | Resource::Route(_)
         | Resource::Cluster(_)
+        | Resource::L4Route(_)
         | Resource::Secret(_) => None,
     });
     sets.into_iter()

@@ -14,6 +14,7 @@ pub(super) fn all(view: &View<'_>) -> Vec<Value> {
         Resource::Chain(_)
         | Resource::Route(_)
         | Resource::Cluster(_)
+        | Resource::L4Route(_)
         | Resource::Endpoints(_)
         | Resource::Secret(_) => None,
     });
@@ -34,6 +35,7 @@ pub(super) fn chains<'a>(view: &View<'a>) -> Vec<&'a FilterChain> {
         Resource::Listener(_)
         | Resource::Route(_)
         | Resource::Cluster(_)
+        | Resource::L4Route(_)
         | Resource::Endpoints(_)
         | Resource::Secret(_) => None,
     })
@@ -73,11 +75,39 @@ fn listener(listener: &Listener, chains: &[&FilterChain]) -> Value {
     })
 }
 
+/// What connections of a chain go through.
+fn filter(chain: &FilterChain) -> Value {
+    let prefix = format!("outbound_{}", chain.key);
+    match &chain.protocol {
+        AppProtocol::Http(_) => json!({
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": prefix,
+                "rds": { "config_source": { "ads": {} }, "route_config_name": chain.key },
+            },
+        }),
+        AppProtocol::Tcp => json!({
+            "name": "envoy.filters.network.tcp_proxy",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                "stat_prefix": prefix,
+            },
+        }),
+        AppProtocol::Udp => json!({
+            "name": "envoy.filters.udp_listener.udp_proxy",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig",
+                "stat_prefix": prefix,
+            },
+        }),
+    }
+}
+
 fn chain(chain: &FilterChain) -> Value {
-    let AppProtocol::Http(_) = &chain.protocol;
     let (tls, matches) = match &chain.security {
         Security::Plaintext => (None, None),
-        Security::Tls(policy) => {
+        security @ (Security::Passthrough | Security::Tls(_)) => {
             let mut matches = json!({ "transport_protocol": "tls" });
             let any = chain
                 .matches
@@ -90,20 +120,17 @@ fn chain(chain: &FilterChain) -> Value {
             {
                 members.insert("server_names".to_owned(), json!(chain.matches.hostnames));
             }
-            (Some(transport(policy)), Some(matches))
+            let tls = match security {
+                Security::Tls(policy) => Some(transport(policy)),
+                Security::Plaintext | Security::Passthrough => None,
+            };
+            (tls, Some(matches))
         }
     };
     compact(json!({
         "name": chain.key,
         "filter_chain_match": matches,
-        "filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                "stat_prefix": format!("outbound_{}", chain.key),
-                "rds": { "config_source": { "ads": {} }, "route_config_name": chain.key },
-            },
-        }],
+        "filters": [filter(chain)],
         "transport_socket": tls,
         "metadata": metadata(&chain.source),
     }))

@@ -15,6 +15,7 @@ pub(super) fn all(view: &View<'_>) -> Vec<Value> {
         Resource::Listener(_)
         | Resource::Chain(_)
         | Resource::Cluster(_)
+        | Resource::L4Route(_)
         | Resource::Endpoints(_)
         | Resource::Secret(_) => None,
     });

@@ -12,6 +12,7 @@ pub(super) fn all(view: &View<'_>) -> Vec<Value> {
         | Resource::Chain(_)
         | Resource::Route(_)
         | Resource::Cluster(_)
+        | Resource::L4Route(_)
         | Resource::Endpoints(_) => None,
     });
     secrets
@@ -44,7 +45,9 @@ fn secret(secret: &Secret) -> Option<Value> {
                 "trusted_ca": { "inline_bytes": base64(certificates.as_str().as_bytes()) },
             },
         })),
-        SecretMaterial::Invalid { .. } => None,
+        SecretMaterial::AnchorFiles { .. }
+        | SecretMaterial::KeyPairFiles { .. }
+        | SecretMaterial::Invalid { .. } => None,
     }
 }
 

@@ -14,6 +14,7 @@ fn key() -> ClusterKey {
 
 fn config() -> ClusterConfig {
     ClusterConfig {
+        proxy_protocol: None,
         key: key(),
         name: key().to_string(),
         discovery: Discovery::Endpoints,
