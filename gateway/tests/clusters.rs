@@ -218,6 +218,8 @@ fn an_endpoint_that_keeps_failing_is_ejected() {
             interval_ms: 60_000,
             base_ejection_ms: 60_000,
             max_ejection_percent: 50,
+            consecutive_local_failures: None,
+            min_health_percent: 0,
         }),
         ..cluster_config("back")
     };

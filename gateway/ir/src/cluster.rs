@@ -17,12 +17,29 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// How one is chosen.
     pub balancing: LoadBalancing,
+    /// What of a request or connection consistent hashing looks at; absent where `balancing` does
+    /// not hash. A request without it goes to any endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<HashKey>,
+    /// How endpoints that were just added get their share little by little; absent means at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
     /// What is spoken to them.
     pub protocol: UpstreamProtocol,
     /// Longest time to connect, TLS included, in milliseconds.
     pub connect_timeout_ms: u64,
     /// Longest time an unused connection is kept, in milliseconds.
     pub idle_timeout_ms: u64,
+    /// Longest life of a connection, in milliseconds: then it takes no more requests; absent means
+    /// unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connection_duration_ms: Option<u64>,
+    /// TCP keepalive; absent means that the gateway's own is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<TcpKeepalive>,
+    /// HTTP/2 PING on connections; absent means none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http2_keepalive: Option<Http2Keepalive>,
     /// TLS towards the endpoints; absent means plaintext.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTls>,
@@ -99,10 +116,92 @@ pub enum DnsMode {
 pub enum LoadBalancing {
     /// The less busy of two random ones.
     LeastRequest,
+    /// By [`Cluster::hash`], with Google's Maglev table: the most even, and moves a few more than
+    /// necessary when endpoints change.
+    Maglev {
+        /// Entries of the table, a prime number.
+        table_size: u32,
+    },
     /// Any.
     Random,
+    /// By [`Cluster::hash`], with a ring: moves as few as possible when endpoints change.
+    RingHash {
+        /// Fewest points on the ring.
+        minimum_size: u32,
+    },
     /// In turn.
     RoundRobin,
+}
+
+/// What of a request consistent hashing looks at. Connections of TCP have only the source address.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum HashKey {
+    /// A cookie's value.
+    Cookie(HashCookie),
+    /// The values of this header (lower case).
+    Header(String),
+    /// The first value of this query parameter.
+    Query(String),
+    /// The client's address, without its port.
+    SourceIp,
+}
+
+/// A cookie that keeps a client with one endpoint.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HashCookie {
+    /// Name of the cookie.
+    pub name: String,
+    /// Path that a generated cookie is for; empty means that it says none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// A request without the cookie gets one that lives this long, in seconds, 0 for as long as
+    /// the client's session; absent means that none is generated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u64>,
+    /// Further attributes of a generated cookie, e.g. `("SameSite", "Strict")`; empty values stand
+    /// alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<(String, String)>,
+}
+
+/// How the share of an endpoint grows after it was added (Envoy's slow start).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Warmup {
+    /// Time until it has its full share, milliseconds.
+    pub duration_ms: u64,
+    /// Share it begins with, percent of its full one.
+    pub minimum_percent: u32,
+    /// Exponent of growth, in thousandths: the share is `(time / duration)^(1000 / aggression)`;
+    /// 1000 is linear.
+    pub aggression_permille: u32,
+}
+
+/// When TCP asks whether a peer that says nothing is still there.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TcpKeepalive {
+    /// Unanswered questions after which the connection is given up; absent means the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<u32>,
+    /// Silence before the first question, seconds; absent means the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_seconds: Option<u32>,
+    /// Time between questions, seconds; absent means the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<u32>,
+}
+
+/// When an HTTP/2 peer is asked whether it is still there.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Http2Keepalive {
+    /// Time between PING frames, milliseconds.
+    pub interval_ms: u64,
+    /// Longest wait for the answer to one, milliseconds.
+    pub timeout_ms: u64,
 }
 
 /// What is spoken to the endpoints of a [`Cluster`].
@@ -187,6 +286,9 @@ pub struct CircuitBreakers {
     /// Requests after which a connection is closed; absent or 0 means never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_requests_per_connection: Option<u32>,
+    /// Requests at once on one HTTP/2 connection; absent means the gateway's own limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_streams: Option<u32>,
 }
 
 /// Passive health checking of a [`Cluster`].
@@ -203,6 +305,20 @@ pub struct OutlierDetection {
     pub base_ejection_ms: u64,
     /// Largest share of ejected endpoints, percent.
     pub max_ejection_percent: u32,
+    /// Consecutive failures without an answer (connect failures, resets, time-outs) before
+    /// ejection, counted apart from answers, which then alone count for the two above; 0 disables.
+    /// Absent means that such failures count as 5xx and gateway errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consecutive_local_failures: Option<u32>,
+    /// Smallest share of available endpoints, percent: below it, unhealthy and ejected ones are
+    /// chosen like the others. 0 disables.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_health_percent: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The endpoints of a cluster. Changes most often, so it is its own resource.

@@ -21,8 +21,9 @@ mod source;
 
 pub use cluster::{
     CircuitBreakers, Cluster, ClusterIdentity, Discovery, DnsHost, DnsMode, Endpoint,
-    EndpointHealth, EndpointIdentity, EndpointSet, LoadBalancing, OutlierDetection,
-    ProxyProtocolVersion, Sni, UpstreamProtocol, UpstreamTls, Verification,
+    EndpointHealth, EndpointIdentity, EndpointSet, HashCookie, HashKey, Http2Keepalive,
+    LoadBalancing, OutlierDetection, ProxyProtocolVersion, Sni, TcpKeepalive, UpstreamProtocol,
+    UpstreamTls, Verification, Warmup,
 };
 pub use delta::{Delta, ListenerState, Rejection, Report, Resource, Severity};
 pub use filter::{

@@ -148,6 +148,11 @@ fn resources() -> BTreeMap<Key, Arc<Resource>> {
         weight: 1,
     };
     let cluster = gwanmun_ir::Cluster {
+        hash: None,
+        warmup: None,
+        max_connection_duration_ms: None,
+        keepalive: None,
+        http2_keepalive: None,
         proxy_protocol: None,
         key: ClusterKey::new(NAME),
         name: NAME.to_owned(),

@@ -157,7 +157,10 @@ impl Tier {
         for _ in 0..=RESELECTIONS {
             let slot = match choice.balancing {
                 LoadBalancing::LeastRequest => self.least_busy(choice),
-                LoadBalancing::Random => self.any(),
+                // Without anything to hash, as with a request that lacks it.
+                LoadBalancing::Random
+                | LoadBalancing::Maglev { .. }
+                | LoadBalancing::RingHash { .. } => self.any(),
                 LoadBalancing::RoundRobin => self.in_turn(choice.position),
             }?;
             if choice.wants(&slot.endpoint) {

@@ -125,15 +125,22 @@ pub(crate) fn admit_connection(
     limits: &CircuitBreakers,
     endpoint: &Arc<EndpointState>,
 ) -> Result<Guard, Overflow> {
-    let thread = thread::current().id();
-    let mut guard = match admit(state, limits, Resource::Connections) {
-        Ok(guard) => guard,
-        Err(_full) if endpoint.open.is_empty(thread) => {
-            let unlimited = CircuitBreakers::default();
-            admit(state, &unlimited, Resource::Connections)?
+    match admit_connection_strictly(state, limits, endpoint) {
+        Err(_full) if endpoint.open.is_empty(thread::current().id()) => {
+            admit_connection_strictly(state, &CircuitBreakers::default(), endpoint)
         }
-        Err(full) => return Err(full),
-    };
+        result => result,
+    }
+}
+
+/// Takes one connection to `endpoint`, never above the limit.
+pub(crate) fn admit_connection_strictly(
+    state: &Arc<State>,
+    limits: &CircuitBreakers,
+    endpoint: &Arc<EndpointState>,
+) -> Result<Guard, Overflow> {
+    let thread = thread::current().id();
+    let mut guard = admit(state, limits, Resource::Connections)?;
     endpoint.open.add(thread);
     guard.opened = Some((Arc::clone(endpoint), thread));
     Ok(guard)

@@ -1,16 +1,45 @@
 //! Connecting to an endpoint, and why it failed in Envoy's words.
 
 use super::{
-    Endpoint, Guard, UpstreamIo,
+    Endpoint, Guard, ProxiedAddresses, UpstreamIo,
     breaker::{self, Overflow},
+    openssl, proxy_header,
     state::Cluster,
+    tls::Handshake,
 };
 use std::{borrow::Cow, io, net::SocketAddr};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// A connection that is to be opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dial<'a> {
+    /// Where to.
+    pub(super) endpoint: &'a Endpoint,
+    /// The server name where the cluster takes it from the request; nothing where the request has
+    /// none.
+    pub(super) host: Option<&'a str>,
+    /// What is going to be spoken.
+    pub(super) speak: Speak,
+    /// On whose behalf, for the PROXY protocol.
+    pub(super) addresses: Option<&'a ProxiedAddresses>,
+}
+
+/// What is going to be spoken on a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Speak {
+    /// Bytes of an unknown protocol: nothing is negotiated.
+    Bytes,
+    /// HTTP/2 if the endpoint knows it, else HTTP/1.1.
+    Either,
     /// HTTP/1.1.
     Http1,
     /// HTTP/2.
@@ -24,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) io: UpstreamIo,
     /// Our end's address.
     pub(crate) local: Option<SocketAddr>,
+    /// What to speak: HTTP/1.1 where an endpoint did not choose the HTTP/2 that a client speaks.
+    pub(crate) protocol: Protocol,
     /// Counts the connection against the circuit breaker; keep it as long as the stream.
     pub(crate) guard: Guard,
 }
@@ -125,8 +156,10 @@ impl Cluster {
     /// Opens a connection to `endpoint`, TLS included, within the cluster's connect timeout.
     ///
     /// `host` is the request's host after rewriting, without port: the server name where the
-    /// cluster takes it from the request. `protocol` is what the caller is going to speak
-    /// ([`Cluster::protocol_for`]).
+    /// cluster takes it from the request. `protocol` is what the caller would speak
+    /// ([`Cluster::protocol_for`]); [`Connection::protocol`] is what it has to. `addresses` are
+    /// those of the client's connection, sent where the cluster wants the PROXY protocol: such a
+    /// connection serves this client connection only ([`Cluster::proxied`]).
     ///
     /// # Errors
     ///
@@ -137,24 +170,29 @@ impl Cluster {
         endpoint: &Endpoint,
         host: &str,
         protocol: Protocol,
+        addresses: Option<&ProxiedAddresses>,
     ) -> Result<Connection, ConnectError> {
         let stats = &self.state.stats;
         let limits = &self.config.limits;
         let guard = breaker::admit_connection(&self.state, limits, &endpoint.state)
             .inspect_err(|_overflow| stats.cx_overflow.inc())?;
-        let opening = self.open(endpoint.address, host, protocol);
-        let opened = tokio::time::timeout(self.connect_timeout, opening).await;
-        let io = match opened {
-            Ok(Ok(io)) => io,
-            Ok(Err(error)) => {
-                stats.cx_connect_fail.inc();
-                return Err(error);
-            }
-            Err(_elapsed) => {
-                stats.cx_connect_fail.inc();
-                stats.cx_connect_timeout.inc();
-                return Err(ConnectError::timeout());
-            }
+        let speak = match protocol {
+            Protocol::Http1 => Speak::Http1,
+            Protocol::Http2 if self.offers_both() => Speak::Either,
+            Protocol::Http2 => Speak::Http2,
+        };
+        let dial = Dial {
+            endpoint,
+            host: Some(host),
+            speak,
+            addresses,
+        };
+        let io = self.dial(&dial).await?;
+        let protocol = if speak == Speak::Either && io.alpn() != Some(b"h2") {
+            endpoint.state.choose_http1();
+            Protocol::Http1
+        } else {
+            protocol
         };
         stats.cx_total.inc();
         match protocol {
@@ -164,35 +202,50 @@ impl Cluster {
         Ok(Connection {
             local: io.local_addr(),
             io,
+            protocol,
             guard,
         })
     }
 
-    async fn open(
-        &self,
-        address: SocketAddr,
-        host: &str,
-        protocol: Protocol,
-    ) -> Result<UpstreamIo, ConnectError> {
-        let tls = match &self.tls {
-            None => None,
-            Some(tls) => {
-                let connector = tls.connector(protocol).map_err(ConnectError::tls)?;
-                let name = tls.server_name(host);
-                Some((
-                    connector,
-                    name.map_err(|reason| ConnectError::tls(&reason))?,
-                ))
+    /// Opens a connection, TLS included, within the connect timeout; failures are counted.
+    pub(super) async fn dial(&self, dial: &Dial<'_>) -> Result<UpstreamIo, ConnectError> {
+        let stats = &self.state.stats;
+        match tokio::time::timeout(self.connect_timeout, self.open(dial)).await {
+            Ok(Ok(io)) => Ok(io),
+            Ok(Err(error)) => {
+                stats.cx_connect_fail.inc();
+                Err(error)
             }
+            Err(_elapsed) => {
+                stats.cx_connect_fail.inc();
+                stats.cx_connect_timeout.inc();
+                Err(ConnectError::timeout())
+            }
+        }
+    }
+
+    async fn open(&self, dial: &Dial<'_>) -> Result<UpstreamIo, ConnectError> {
+        let address = dial.endpoint.address;
+        let handshake = match &self.tls {
+            None => None,
+            Some(tls) => Some(
+                tls.handshake(dial.host, dial.speak, address.ip())
+                    .map_err(|reason| ConnectError::tls(&reason))?,
+            ),
         };
-        let stream = TcpStream::connect(address)
+        let mut stream = TcpStream::connect(address)
             .await
             .map_err(|error| ConnectError::io(&error))?;
         // Fails only on a socket that is already gone, which the first write tells.
         let _ = stream.set_nodelay(true);
-        match tls {
+        if let Some(version) = self.config.proxy_protocol {
+            let header = proxy_header::encode(version, dial.addresses);
+            let sent = stream.write_all(&header).await;
+            sent.map_err(|error| ConnectError::io(&error))?;
+        }
+        match handshake {
             None => Ok(UpstreamIo::Plain(stream)),
-            Some((connector, name)) => match connector.connect(name, stream).await {
+            Some(Handshake { connector, name }) => match connector.connect(name, stream).await {
                 Ok(stream) => Ok(UpstreamIo::Tls(Box::new(stream))),
                 Err(error) => Err(self.handshake_error(&error)),
             },
@@ -204,11 +257,12 @@ impl Cluster {
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner {
-            Some(rustls::Error::InvalidCertificate(reason)) => {
-                self.state.stats.ssl_fail_verify_error.inc();
-                ConnectError::tls(&format!("CERTIFICATE_VERIFY_FAILED:{reason}"))
+            Some(error) => {
+                if matches!(error, rustls::Error::InvalidCertificate(_)) {
+                    self.state.stats.ssl_fail_verify_error.inc();
+                }
+                ConnectError::tls(&openssl::words(error))
             }
-            Some(error) => ConnectError::tls(&error.to_string()),
             None => ConnectError::tls(&underscored(error)),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{breaker, outlier};
 use gwanmun_ir::EndpointIdentity;
+use parking_lot::Mutex;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
@@ -10,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 /// One endpoint of a cluster.
@@ -36,6 +38,25 @@ pub(crate) struct EndpointState {
     pub(crate) open: breaker::Open,
     /// What outlier detection knows.
     pub(crate) outlier: outlier::Counters,
+    /// When it last chose HTTP/1.1 although HTTP/2 was offered.
+    chose_http1: Mutex<Option<Instant>>,
+}
+
+/// How long an endpoint that did not choose HTTP/2 is not asked again.
+const REMEMBERED: Duration = Duration::from_secs(300);
+
+impl EndpointState {
+    /// The endpoint chose HTTP/1.1 although HTTP/2 was offered.
+    pub(super) fn choose_http1(&self) {
+        *self.chose_http1.lock() = Some(Instant::now());
+    }
+
+    /// Whether it did so lately.
+    pub(super) fn chose_http1(&self) -> bool {
+        self.chose_http1
+            .lock()
+            .is_some_and(|at| at.elapsed() < REMEMBERED)
+    }
 }
 
 impl Endpoint {
@@ -113,6 +134,8 @@ pub(crate) struct NoHealthyEndpoint;
 pub(crate) enum Outcome {
     /// The endpoint answered with this HTTP status (a gRPC answer counts by its HTTP status).
     Answered(u16),
+    /// A connection that carries bytes was opened.
+    Connected,
     /// No answer: connect failure, reset, time-out, protocol error.
     Failed,
 }

@@ -30,6 +30,14 @@ impl UpstreamIo {
         }
     }
 
+    /// The application protocol that TLS settled, if any.
+    pub(super) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
     /// Our end's address, where the system tells.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         self.tcp().local_addr().ok()

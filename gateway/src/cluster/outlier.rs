@@ -40,6 +40,7 @@ impl Counters {
             Outcome::Answered(status) => {
                 ((500..600).contains(&status), (502..505).contains(&status))
             }
+            Outcome::Connected => (false, false),
             Outcome::Failed => (true, true),
         };
         let one = bump(&self.consecutive_5xx, is_5xx, settings.consecutive_5xx);
@@ -183,6 +184,8 @@ mod tests {
         interval_ms: 1000,
         base_ejection_ms: 10_000,
         max_ejection_percent: 50,
+        consecutive_local_failures: None,
+        min_health_percent: 0,
     };
 
     fn address(port: u16) -> SocketAddr {

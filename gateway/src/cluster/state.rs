@@ -1,7 +1,8 @@
 //! One cluster: its configuration, and the state that outlives configuration.
 
 use super::{
-    Endpoint, EndpointRef, Guard, NoHealthyEndpoint, Outcome, Overflow, Protocol, Resource,
+    Endpoint, EndpointRef, Guard, NoHealthyEndpoint, Outcome, Overflow, Protocol, ProxiedAddresses,
+    Resource,
     balance::{Member, Table},
     breaker, outlier,
     stats::Stats,
@@ -82,6 +83,11 @@ impl Cluster {
     #[cfg(test)]
     pub(crate) fn for_test(name: &str) -> Self {
         let config = Config {
+            hash: None,
+            warmup: None,
+            max_connection_duration_ms: None,
+            keepalive: None,
+            http2_keepalive: None,
             proxy_protocol: None,
             key: gwanmun_ir::ClusterKey::new(name),
             name: name.to_owned(),
@@ -152,6 +158,20 @@ impl Cluster {
         }
     }
 
+    /// What to speak to `endpoint` where `wanted` would be: HTTP/1.1 with one that did not choose
+    /// HTTP/2 lately.
+    pub(crate) fn settled(&self, endpoint: &Endpoint, wanted: Protocol) -> Protocol {
+        if wanted == Protocol::Http2 && self.offers_both() && endpoint.state.chose_http1() {
+            return Protocol::Http1;
+        }
+        wanted
+    }
+
+    /// Whether the endpoint chooses what is spoken to it.
+    pub(super) fn offers_both(&self) -> bool {
+        self.config.protocol == UpstreamProtocol::Client && self.is_tls()
+    }
+
     /// The part of a pool's key that depends on the request: a connection that was verified for
     /// one server name must not serve another. Empty where the name is fixed.
     pub(crate) fn pool_partition<'a>(&self, host: &'a str) -> &'a str {
@@ -159,6 +179,12 @@ impl Cluster {
             Some(Sni::FromHost) => host,
             Some(Sni::Name(_)) | None => "",
         }
+    }
+
+    /// The part of a pool's key that depends on the client's connection: one that began with a
+    /// PROXY header tells of one client.
+    pub(crate) fn proxied(&self, addresses: ProxiedAddresses) -> Option<ProxiedAddresses> {
+        self.config.proxy_protocol.map(|_version| addresses)
     }
 
     /// Whether connections are encrypted: the scheme towards the upstream.

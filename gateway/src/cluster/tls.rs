@@ -4,16 +4,19 @@
 //! never falls back to plaintext or to less verification.
 
 use super::{
-    Protocol,
+    connect::Speak,
     verify::{self, Roots},
 };
 use gwanmun_certs::{Anchors, KeyPair};
 use gwanmun_ir::{Secret, SecretKey, SecretMaterial, Sni, UpstreamTls, Verification};
 use rustls::{ClientConfig, RootCertStore, client::danger::ServerCertVerifier};
 use rustls_pki_types::ServerName;
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 use tokio_rustls::TlsConnector;
 
@@ -35,9 +38,22 @@ struct Inputs {
     pair: Option<SecretMaterial>,
 }
 
+/// One for each thing to speak. They share sessions, of one identity and one verification.
 struct Connectors {
+    bytes: TlsConnector,
+    either: TlsConnector,
     http1: TlsConnector,
     http2: TlsConnector,
+    /// For connections without a server name: verifies what is left to verify.
+    unnamed: Result<TlsConnector, String>,
+}
+
+/// What starts one handshake.
+pub(super) struct Handshake<'a> {
+    /// The configuration.
+    pub(super) connector: &'a TlsConnector,
+    /// Which name to ask for and to verify; an address is not asked for.
+    pub(super) name: ServerName<'static>,
 }
 
 impl std::fmt::Debug for ClientTls {
@@ -93,29 +109,42 @@ impl ClientTls {
         (Arc::new(built), problem)
     }
 
-    /// What starts a handshake, or why none can be.
-    pub(super) fn connector(&self, protocol: Protocol) -> Result<&TlsConnector, &str> {
-        match (&self.connectors, protocol) {
-            (Ok(connectors), Protocol::Http1) => Ok(&connectors.http1),
-            (Ok(connectors), Protocol::Http2) => Ok(&connectors.http2),
-            (Err(reason), _) => Err(reason),
-        }
+    /// What starts a handshake with the endpoint at `address`, or why none can be.
+    ///
+    /// `host` is the name where TLS takes it from the request; nothing, where a request has none.
+    pub(super) fn handshake(
+        &self,
+        host: Option<&str>,
+        speak: Speak,
+        address: IpAddr,
+    ) -> Result<Handshake<'_>, String> {
+        let connectors = self.connectors.as_ref().map_err(String::clone)?;
+        let name = match &self.inputs.config.sni {
+            Sni::FromHost => host,
+            Sni::Name(name) => Some(name.as_str()),
+        };
+        let Some(name) = name else {
+            return Ok(Handshake {
+                connector: connectors.unnamed.as_ref().map_err(String::clone)?,
+                name: ServerName::from(address),
+            });
+        };
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        Ok(Handshake {
+            connector: match speak {
+                Speak::Bytes => &connectors.bytes,
+                Speak::Either => &connectors.either,
+                Speak::Http1 => &connectors.http1,
+                Speak::Http2 => &connectors.http2,
+            },
+            name: ServerName::try_from(bare.to_owned())
+                .map_err(|_invalid| format!("`{name}` is not a server name"))?,
+        })
     }
 
     /// Whether handshakes can be started at all.
     pub(super) fn is_usable(&self) -> bool {
         self.connectors.is_ok()
-    }
-
-    /// Which name to ask for and verify.
-    pub(super) fn server_name(&self, host: &str) -> Result<ServerName<'static>, String> {
-        let name = match &self.inputs.config.sni {
-            Sni::FromHost => host,
-            Sni::Name(name) => name,
-        };
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        ServerName::try_from(bare.to_owned())
-            .map_err(|_invalid| format!("`{name}` is not a server name"))
     }
 }
 
@@ -131,33 +160,80 @@ impl Inputs {
 }
 
 fn connectors(inputs: &Inputs) -> Result<Connectors, String> {
+    let verifier = verifier(inputs)?;
+    let unnamed = match (&verifier, &inputs.config.verification) {
+        (Verifier::Nothing(_), _) => Ok(verifier.any()),
+        (Verifier::Names(names), Verification::Anchors(_)) => {
+            Ok(Verifier::Names(Arc::new(names.unnamed())).any())
+        }
+        (Verifier::Names(names), _) if names.has_list() => {
+            Ok(Verifier::Names(Arc::new(names.unnamed())).any())
+        }
+        (Verifier::Names(_), _) => Err(
+            "there is no server name, so a certificate of anybody would do: say `sni` or \
+             `subjectAltNames`"
+                .to_owned(),
+        ),
+    };
+    let bytes = configuration(inputs, verifier.any())?;
+    let speaking = |protocols: &[&[u8]]| {
+        let mut config = bytes.clone();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        TlsConnector::from(Arc::new(config))
+    };
+    Ok(Connectors {
+        http1: speaking(&[b"http/1.1"]),
+        http2: speaking(&[b"h2"]),
+        either: speaking(&[b"h2", b"http/1.1"]),
+        unnamed: match unnamed {
+            Ok(verifier) => Ok(TlsConnector::from(Arc::new(configuration(
+                inputs, verifier,
+            )?))),
+            Err(reason) => Err(reason),
+        },
+        bytes: TlsConnector::from(Arc::new(bytes)),
+    })
+}
+
+fn configuration(
+    inputs: &Inputs,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(verify::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(verifier(inputs)?);
-    let mut http1 = match &inputs.config.client_certificate {
+        .with_custom_certificate_verifier(verifier);
+    Ok(match &inputs.config.client_certificate {
         None => builder.with_no_client_auth(),
         Some(key) => {
             let pair = key_pair(key, inputs.pair.as_ref())?;
             let resolver = rustls::sign::SingleCertAndKey::from(pair.certified(None));
             builder.with_client_cert_resolver(Arc::new(resolver))
         }
-    };
-    let mut http2 = http1.clone();
-    http1.alpn_protocols = vec![b"http/1.1".to_vec()];
-    http2.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Connectors {
-        http1: TlsConnector::from(Arc::new(http1)),
-        http2: TlsConnector::from(Arc::new(http2)),
     })
 }
 
-fn verifier(inputs: &Inputs) -> Result<Arc<dyn ServerCertVerifier>, String> {
+/// Who verifies certificates.
+enum Verifier {
+    Names(Arc<verify::Names>),
+    Nothing(Arc<verify::Nothing>),
+}
+
+impl Verifier {
+    fn any(&self) -> Arc<dyn ServerCertVerifier> {
+        match self {
+            Self::Names(names) => names.clone(),
+            Self::Nothing(nothing) => nothing.clone(),
+        }
+    }
+}
+
+fn verifier(inputs: &Inputs) -> Result<Verifier, String> {
     let names = inputs.config.subject_alt_names.clone();
     match &inputs.config.verification {
-        Verification::InsecureSkip => Ok(Arc::new(verify::Nothing::new())),
-        Verification::System => Ok(Arc::new(verify::Names::new(&system_roots()?, names)?)),
+        Verification::InsecureSkip => Ok(Verifier::Nothing(Arc::new(verify::Nothing::new()))),
+        Verification::System => verified(&system_roots()?, names),
         Verification::Anchors(key) => {
             let anchors = match &inputs.anchors {
                 Some(SecretMaterial::Anchors {
@@ -179,9 +255,13 @@ fn verifier(inputs: &Inputs) -> Result<Arc<dyn ServerCertVerifier>, String> {
                 }
                 None => return Err(format!("secret {key} does not exist")),
             };
-            Ok(Arc::new(verify::Names::new(&Roots::from(&anchors), names)?))
+            verified(&Roots::from(&anchors), names)
         }
     }
+}
+
+fn verified(roots: &Roots, names: Vec<String>) -> Result<Verifier, String> {
+    Ok(Verifier::Names(Arc::new(verify::Names::new(roots, names)?)))
 }
 
 fn key_pair(key: &SecretKey, material: Option<&SecretMaterial>) -> Result<KeyPair, String> {

@@ -45,12 +45,23 @@ impl From<RootCertStore> for Roots {
 }
 
 /// Verifies chain, dates, revocation, and names: one of a list, or without a list the server's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Names {
     chain: Arc<WebPkiServerVerifier>,
     /// Trusted themselves, not only for signing others.
     trusted: Vec<CertificateDer<'static>>,
-    accepted: Vec<String>,
+    accepted: Accepted,
+}
+
+/// Which names a certificate may have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Accepted {
+    /// Any: neither a list nor a server name is there.
+    Any,
+    /// One of these.
+    OneOf(Vec<String>),
+    /// The server's.
+    Server,
 }
 
 impl Names {
@@ -66,13 +77,36 @@ impl Names {
         Ok(Self {
             chain,
             trusted: anchors.trusted.clone(),
-            accepted,
+            accepted: if accepted.is_empty() {
+                Accepted::Server
+            } else {
+                Accepted::OneOf(accepted)
+            },
         })
     }
 
-    /// Whether the certificate carries one of the accepted names.
-    fn check_names(&self, leaf: &Certificate) -> Result<(), Error> {
-        if self.accepted.iter().any(|name| carries(leaf, name)) {
+    /// Whether there is a list of names.
+    pub(super) fn has_list(&self) -> bool {
+        matches!(self.accepted, Accepted::OneOf(_))
+    }
+
+    /// The same for connections without a server name: without a list, the chain alone counts.
+    pub(super) fn unnamed(&self) -> Self {
+        let mut unnamed = self.clone();
+        if unnamed.accepted == Accepted::Server {
+            unnamed.accepted = Accepted::Any;
+        }
+        unnamed
+    }
+
+    /// Whether the certificate carries an accepted name; `server` is the server's.
+    fn check_names(&self, leaf: &Certificate, server: &ServerName<'_>) -> Result<(), Error> {
+        let fits = match &self.accepted {
+            Accepted::Any => true,
+            Accepted::OneOf(names) => names.iter().any(|name| carries(leaf, name)),
+            Accepted::Server => carries(leaf, &server.to_str()),
+        };
+        if fits {
             return Ok(());
         }
         Err(Error::InvalidCertificate(CertificateError::NotValidForName))
@@ -94,30 +128,26 @@ impl Names {
         if !validity.contains(now) {
             return Err(Error::InvalidCertificate(CertificateError::NotValidYet));
         }
-        if !self.accepted.is_empty() {
-            return self.check_names(leaf);
-        }
-        if carries(leaf, &name.to_str()) {
-            return Ok(());
-        }
-        Err(Error::InvalidCertificate(CertificateError::NotValidForName))
+        self.check_names(leaf, name)
     }
 }
 
-/// Whether `leaf` has `name`, a DNS name, an address or a URI, as an alternative name.
+/// Whether `leaf` has `name`, a DNS name, an address, a URI or a mail address, as an alternative
+/// name. A wildcard in the certificate stands for one label.
 fn carries(leaf: &Certificate, name: &str) -> bool {
-    if name.contains("://") {
-        return leaf
-            .names()
-            .iter()
-            .any(|san| matches!(san, San::Uri(uri) if uri == name));
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return leaf.names().contains(&San::Ip(address));
     }
-    if name.parse::<IpAddr>().is_ok() {
-        return leaf.covers(name);
-    }
-    let name = name.to_ascii_lowercase();
-    let listed = |san: &San| matches!(san, San::Dns(dns) if *dns == name);
-    leaf.names().iter().any(listed) || (!leaf.names().is_empty() && leaf.covers(&name))
+    let exactly = leaf
+        .names()
+        .iter()
+        .any(|san| matches!(san, San::Uri(text) | San::Email(text) if text == name));
+    let dns = || {
+        let lower = name.to_ascii_lowercase();
+        let listed = |san: &San| matches!(san, San::Dns(dns) if *dns == lower);
+        leaf.names().iter().any(listed) || (!leaf.names().is_empty() && leaf.covers(&lower))
+    };
+    exactly || (!name.contains("://") && dns())
 }
 
 impl ServerCertVerifier for Names {
@@ -144,7 +174,7 @@ impl ServerCertVerifier for Names {
             ocsp_response,
             now,
         );
-        if self.accepted.is_empty() {
+        if self.accepted == Accepted::Server {
             return verified;
         }
         match verified {
@@ -153,7 +183,7 @@ impl ServerCertVerifier for Names {
             | Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => {
-                self.check_names(&parse()?)?;
+                self.check_names(&parse()?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
             Err(error) => Err(error),

@@ -224,6 +224,7 @@ impl<'a> Tries<'a> {
             endpoint,
             host: flow.record.head.as_deref().map_or("", RequestHead::host),
             protocol: self.plan.protocol,
+            addresses: flow.conn.addresses(),
         }
     }
 
@@ -239,6 +240,7 @@ impl<'a> Tries<'a> {
             endpoint,
             host: flow.record.head.as_deref().map_or("", RequestHead::host),
             protocol: self.plan.protocol,
+            addresses: flow.conn.addresses(),
         };
         watched(&mut flow.client, core, core.pool.get(want)).await
     }

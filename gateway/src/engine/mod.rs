@@ -38,6 +38,7 @@ pub(crate) use pool::Pool;
 pub(crate) use resets::Resets;
 
 use crate::{
+    cluster::ProxiedAddresses,
     core::Core,
     http::forward::Client,
     listener::{ConnectionInfo, HttpVersion, Io, ListenerTable},
@@ -77,6 +78,16 @@ pub(crate) struct Served {
     pub(crate) info: ConnectionInfo,
     /// What upstreams are told about it.
     pub(crate) client: Client,
+}
+
+impl Served {
+    /// The ends of the connection.
+    pub(crate) fn addresses(&self) -> ProxiedAddresses {
+        ProxiedAddresses {
+            client: self.info.peer,
+            local: self.info.local,
+        }
+    }
 }
 
 /// Serves one accepted connection until it ends.

@@ -6,11 +6,12 @@
 
 use super::{
     fault::Fault,
-    up_h2::{self, H2Lease, H2Shared},
+    up_h2::{self, H2Lease, H2Shared, Made},
 };
 use crate::{
     cluster::{
-        Cluster, ConnectError, ConnectFailure, Endpoint, Guard, Protocol, Resource, UpstreamIo,
+        Cluster, ConnectError, ConnectFailure, Connection, Endpoint, Guard, Protocol,
+        ProxiedAddresses, Resource, UpstreamIo,
     },
     snapshot::Snapshot,
 };
@@ -45,6 +46,7 @@ pub(crate) struct Key {
     address: SocketAddr,
     protocol: Protocol,
     partition: Box<str>,
+    proxied: Option<Box<ProxiedAddresses>>,
 }
 
 /// A [`Key`] that borrows.
@@ -54,6 +56,7 @@ struct KeyRef<'a> {
     address: SocketAddr,
     protocol: Protocol,
     partition: &'a str,
+    proxied: Option<ProxiedAddresses>,
 }
 
 impl Hash for KeyRef<'_> {
@@ -64,6 +67,7 @@ impl Hash for KeyRef<'_> {
         self.address.hash(state);
         self.protocol.hash(state);
         self.partition.hash(state);
+        self.proxied.hash(state);
     }
 }
 
@@ -74,6 +78,7 @@ impl Equivalent<Key> for KeyRef<'_> {
             && self.protocol == key.protocol
             && self.generation == key.generation
             && *self.partition == *key.partition
+            && self.proxied.as_ref() == key.proxied.as_deref()
     }
 }
 
@@ -85,6 +90,7 @@ impl KeyRef<'_> {
             address: self.address,
             protocol: self.protocol,
             partition: self.partition.into(),
+            proxied: self.proxied.map(Box::new),
         }
     }
 }
@@ -100,9 +106,30 @@ pub(crate) struct Want<'a> {
     pub(crate) host: &'a str,
     /// What to speak.
     pub(crate) protocol: Protocol,
+    /// The ends of the client's connection.
+    pub(crate) addresses: ProxiedAddresses,
 }
 
 impl Want<'_> {
+    /// The same with the protocol that the endpoint settled on before.
+    fn settled(mut self) -> Self {
+        self.protocol = self.cluster.settled(self.endpoint, self.protocol);
+        self
+    }
+
+    /// A connection for HTTP/1 that was made for this.
+    fn h1(mut self, made: Connection) -> H1Connection {
+        self.protocol = Protocol::Http1;
+        H1Connection {
+            io: made.io,
+            local: made.local,
+            served: 0,
+            key: self.key().to_key(),
+            max_requests: self.cluster.max_requests_per_connection,
+            guard: made.guard,
+        }
+    }
+
     fn key(&self) -> KeyRef<'_> {
         KeyRef {
             cluster: self.cluster.id,
@@ -110,6 +137,7 @@ impl Want<'_> {
             address: self.endpoint.address,
             protocol: self.protocol,
             partition: self.cluster.pool_partition(self.host),
+            proxied: self.cluster.proxied(self.addresses),
         }
     }
 }
@@ -181,14 +209,15 @@ impl Pool {
             .cluster
             .admit(Resource::Pending)
             .map_err(|_full| Fault::Overflow)?;
-        match want.protocol {
-            Protocol::Http1 => self.connect_h1(want).await.map(Found::H1),
+        match want.settled().protocol {
+            Protocol::Http1 => self.connect_h1(want.settled()).await.map(Found::H1),
             Protocol::Http2 => self.connect_h2(want).await,
         }
     }
 
     /// A pooled connection, if there is a live one.
     pub(crate) fn ready(&self, want: Want<'_>) -> Option<Found> {
+        let want = want.settled();
         let mut inner = self.inner.lock();
         let bucket = inner.buckets.get_mut(&want.key())?;
         match want.protocol {
@@ -211,19 +240,15 @@ impl Pool {
         loop {
             match want
                 .cluster
-                .connect(want.endpoint, want.host, Protocol::Http1)
+                .connect(
+                    want.endpoint,
+                    want.host,
+                    Protocol::Http1,
+                    Some(&want.addresses),
+                )
                 .await
             {
-                Ok(made) => {
-                    return Ok(H1Connection {
-                        io: made.io,
-                        local: made.local,
-                        served: 0,
-                        key: want.key().to_key(),
-                        max_requests: want.cluster.max_requests_per_connection,
-                        guard: made.guard,
-                    });
-                }
+                Ok(made) => return Ok(want.h1(made)),
                 // As many as allowed are open: wait for one of them, as Envoy does.
                 Err(error) if error.failure == ConnectFailure::Overflow => {
                     tokio::time::sleep(LOOK_AGAIN).await;
@@ -260,16 +285,24 @@ impl Pool {
                         return Err(Fault::Connect(error));
                     }
                 }
-                None => self.dial(want).await?,
+                None => {
+                    if let Some(connection) = self.dial(want).await? {
+                        return Ok(Found::H1(connection));
+                    }
+                }
             }
             if let Some(found) = self.ready(want) {
                 return Ok(found);
             }
+            if want.settled().protocol == Protocol::Http1 {
+                return self.connect_h1(want.settled()).await.map(Found::H1);
+            }
         }
     }
 
-    /// Makes an HTTP/2 connection and tells who waits for it.
-    async fn dial(&self, want: Want<'_>) -> Result<(), Fault> {
+    /// Makes an HTTP/2 connection and tells who waits for it. Returns one for HTTP/1 where the
+    /// endpoint chose that.
+    async fn dial(&self, want: Want<'_>) -> Result<Option<H1Connection>, Fault> {
         let mut dialing = Dialing {
             pool: self,
             key: want.key().to_key(),
@@ -277,16 +310,17 @@ impl Pool {
         };
         let result = up_h2::connect(want).await;
         match result {
-            Ok(shared) => {
+            Ok(Made::H1(made)) => Ok(Some(want.h1(*made))),
+            Ok(Made::H2(shared)) => {
                 let mut inner = self.inner.lock();
                 bucket_of(&mut inner.buckets, want).h2.push(shared);
-                Ok(())
+                Ok(None)
             }
             Err(error) if error.failure == ConnectFailure::Overflow => {
                 // Wait for a slot without keeping the others from looking, too.
                 drop(dialing);
                 tokio::time::sleep(LOOK_AGAIN).await;
-                Ok(())
+                Ok(None)
             }
             Err(error) => {
                 dialing.error = Some(error.clone());

@@ -6,7 +6,7 @@ use super::{
     pool::Want,
 };
 use crate::{
-    cluster::{ConnectError, ConnectFailure, Guard, Protocol},
+    cluster::{ConnectError, ConnectFailure, Connection, Guard, Protocol},
     http::{RequestHead, ResponseHead, h1::BodyEvent, h2 as convert},
 };
 use bytes::Bytes;
@@ -106,16 +106,32 @@ impl Drop for H2Lease {
     }
 }
 
+/// What the endpoint chose.
+pub(crate) enum Made {
+    /// HTTP/1.
+    H1(Box<Connection>),
+    /// HTTP/2.
+    H2(Arc<H2Shared>),
+}
+
 /// Makes a connection and starts the task that drives it.
 ///
 /// # Errors
 ///
 /// Those of connecting. A connection that fails later fails its requests.
-pub(crate) async fn connect(want: Want<'_>) -> Result<Arc<H2Shared>, ConnectError> {
+pub(crate) async fn connect(want: Want<'_>) -> Result<Made, ConnectError> {
     let made = want
         .cluster
-        .connect(want.endpoint, want.host, Protocol::Http2)
+        .connect(
+            want.endpoint,
+            want.host,
+            Protocol::Http2,
+            Some(&want.addresses),
+        )
         .await?;
+    if made.protocol == Protocol::Http1 {
+        return Ok(Made::H1(Box::new(made)));
+    }
     let handshake = h2::client::Builder::new()
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
@@ -167,7 +183,7 @@ pub(crate) async fn connect(want: Want<'_>) -> Result<Arc<H2Shared>, ConnectErro
         }
         drop(guard);
     });
-    Ok(shared)
+    Ok(Made::H2(shared))
 }
 
 fn no_http2(error: &h2::Error) -> ConnectError {

@@ -199,6 +199,11 @@ pub fn cluster(name: &str, endpoints: &[SocketAddr]) -> [Resource; 2] {
 /// An HTTP/1.1 cluster without endpoints of its own.
 pub fn cluster_config(name: &str) -> Cluster {
     Cluster {
+        hash: None,
+        warmup: None,
+        max_connection_duration_ms: None,
+        keepalive: None,
+        http2_keepalive: None,
         proxy_protocol: None,
         key: ClusterKey::new(name),
         name: name.to_owned(),

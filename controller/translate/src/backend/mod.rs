@@ -274,6 +274,11 @@ fn build(
         tls.subject_alt_names = destination.subject_alt_names();
     }
     Cluster {
+        hash: None,
+        warmup: None,
+        max_connection_duration_ms: None,
+        keepalive: None,
+        http2_keepalive: None,
         proxy_protocol: None,
         key,
         name: identity.name,

@@ -93,6 +93,7 @@ fn limits(pool: &ConnectionPoolSettings) -> CircuitBreakers {
         max_requests_per_connection: positive(
             http.and_then(|http| http.max_requests_per_connection),
         ),
+        max_concurrent_streams: None,
     }
 }
 
@@ -112,6 +113,8 @@ fn outlier(settings: &OutlierDetection) -> gwanmun_ir::OutlierDetection {
             .filter(|percent| *percent > 0)
             .unwrap_or(10)
             .min(100),
+        consecutive_local_failures: None,
+        min_health_percent: 0,
     }
 }
 

@@ -44,7 +44,9 @@ pub(super) fn endpoints(view: &View<'_>) -> Vec<Value> {
 fn cluster(cluster: &Cluster) -> Value {
     let balancing = match cluster.balancing {
         LoadBalancing::LeastRequest => "LEAST_REQUEST",
+        LoadBalancing::Maglev { .. } => "MAGLEV",
         LoadBalancing::Random => "RANDOM",
+        LoadBalancing::RingHash { .. } => "RING_HASH",
         LoadBalancing::RoundRobin => "ROUND_ROBIN",
     };
     let limits = &cluster.limits;

@@ -144,7 +144,9 @@ async fn open(
     protocol: Protocol,
 ) -> Result<Connection, ConnectError> {
     let endpoint = Endpoint::new(address, Arc::default(), Arc::default());
-    cluster.connect(&endpoint, "a.example", protocol).await
+    cluster
+        .connect(&endpoint, "a.example", protocol, None)
+        .await
 }
 
 /// What the server saw.
@@ -362,7 +364,7 @@ async fn connections_count_against_the_limit_until_they_end() {
     config.limits.max_connections = Some(1);
     let cluster = Cluster::new(config, None, Arc::new(State::new(1)));
     let endpoint = Endpoint::new(address, Arc::default(), Arc::default());
-    let connect = || cluster.connect(&endpoint, "a.example", Protocol::Http1);
+    let connect = || cluster.connect(&endpoint, "a.example", Protocol::Http1, None);
     let used = || cluster.state.usage().get(Resource::Connections);
     let first = connect().await.unwrap();
     assert_eq!(first.local, first.io.local_addr());

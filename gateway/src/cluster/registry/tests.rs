@@ -14,6 +14,11 @@ fn key() -> ClusterKey {
 
 fn config() -> ClusterConfig {
     ClusterConfig {
+        hash: None,
+        warmup: None,
+        max_connection_duration_ms: None,
+        keepalive: None,
+        http2_keepalive: None,
         proxy_protocol: None,
         key: key(),
         name: key().to_string(),
@@ -218,6 +223,8 @@ async fn failing_endpoints_are_ejected_and_come_back() {
         interval_ms: 10,
         base_ejection_ms: 1,
         max_ejection_percent: 100,
+        consecutive_local_failures: None,
+        min_health_percent: 0,
     };
     let mut world = World::new();
     world.apply([plain(|config| config.outlier = Some(outlier)), set(&[1])]);
@@ -291,7 +298,7 @@ async fn a_missing_secret_fails_connections_and_heals_when_it_appears() {
     );
     let cluster = world.cluster();
     let endpoint = cluster.pick(&[]).unwrap();
-    let error = cluster.connect(&endpoint, "a.example", Protocol::Http1);
+    let error = cluster.connect(&endpoint, "a.example", Protocol::Http1, None);
     let error = error.await.unwrap_err();
     assert_eq!(
         error.transport,
