@@ -3,7 +3,10 @@
 use super::CompiledRoute;
 use crate::{
     listener::{ChainTable, DEFAULT_HTTP},
-    route::{HostMap, Replaced, VirtualHost},
+    route::{
+        HostMap, Replaced, VirtualHost,
+        l4::{CompiledL4Route, L4Table},
+    },
 };
 use gwanmun_ir::{AppProtocol, FilterChain, Hostname, RouteKey, SecretKey, Security};
 use rustls::ServerConfig;
@@ -32,6 +35,9 @@ pub(super) struct ChainState {
     pub(super) table: Option<Arc<ChainTable>>,
     routes: BTreeMap<Option<Hostname>, HostRoutes>,
     hosts: Arc<HostMap<Arc<VirtualHost>>>,
+    l4_routes: BTreeMap<RouteKey, Arc<CompiledL4Route>>,
+    /// The table of `l4_routes`; nothing when they have changed.
+    l4: Option<Arc<L4Table>>,
 }
 
 impl ChainState {
@@ -49,7 +55,7 @@ impl ChainState {
 
     /// Whether nothing names it any more.
     pub(super) fn is_empty(&self) -> bool {
-        self.ir.is_none() && self.routes.is_empty()
+        self.ir.is_none() && self.routes.is_empty() && self.l4_routes.is_empty()
     }
 
     /// Adds a route; `touched` learns the hosts to rebuild.
@@ -93,6 +99,18 @@ impl ChainState {
         }
     }
 
+    /// Adds a layer 4 route, or replaces it.
+    pub(super) fn insert_l4(&mut self, route: Arc<CompiledL4Route>) {
+        self.l4_routes.insert(route.key.clone(), route);
+        self.l4 = None;
+    }
+
+    /// Removes a layer 4 route.
+    pub(super) fn remove_l4(&mut self, key: &RouteKey) {
+        self.l4_routes.remove(key);
+        self.l4 = None;
+    }
+
     /// Brings one virtual host up to date with its routes.
     pub(super) fn build_host(&mut self, host: Option<&Hostname>, change: &HostChange) {
         let key = host.cloned();
@@ -116,7 +134,7 @@ impl ChainState {
         }
     }
 
-    /// Rebuilds the table from the virtual hosts.
+    /// Rebuilds the table from the virtual hosts and layer 4 routes.
     pub(super) fn build(
         &mut self,
         ir: &Arc<FilterChain>,
@@ -126,11 +144,16 @@ impl ChainState {
             AppProtocol::Http(http) => http.clone(),
             AppProtocol::Tcp | AppProtocol::Udp => DEFAULT_HTTP,
         };
+        let routes = &self.l4_routes;
+        let l4 = self
+            .l4
+            .get_or_insert_with(|| Arc::new(L4Table::new(routes.values())));
         let table = Arc::new(ChainTable {
             chain: Arc::clone(ir),
             http,
             tls,
             hosts: Arc::clone(&self.hosts),
+            l4: Arc::clone(l4),
         });
         self.table = Some(Arc::clone(&table));
         table

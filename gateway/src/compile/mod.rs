@@ -5,15 +5,18 @@
 //! with the earlier snapshot.
 
 mod chain;
+mod l4;
 mod route;
 mod tls;
+mod weighted;
 
 pub(crate) use route::{CompiledAction, CompiledRoute, CompiledTarget, Destination, Targets};
+pub(crate) use weighted::Weighted;
 
 use crate::{
     cluster::Clusters,
     listener::{ChainTable, ListenerTable},
-    route::Replaced,
+    route::{Replaced, l4::CompiledL4Route},
     snapshot::FastMap,
 };
 use chain::{ChainState, HostChange};
@@ -36,6 +39,9 @@ pub(crate) struct Compiler {
     routes: FastMap<RouteKey, Arc<CompiledRoute>>,
     /// Which routes name a cluster.
     users: FastMap<ClusterKey, BTreeSet<RouteKey>>,
+    l4_routes: FastMap<RouteKey, Arc<CompiledL4Route>>,
+    /// Which layer 4 routes name a cluster.
+    l4_users: FastMap<ClusterKey, BTreeSet<RouteKey>>,
     chains: FastMap<ChainKey, ChainState>,
     chains_of: BTreeMap<ListenerKey, BTreeSet<ChainKey>>,
     secrets: tls::Secrets,
@@ -162,7 +168,8 @@ impl Compiler {
                 Key::Route(key) => {
                     self.take_route(key, clusters, &mut dirty, &mut verdicts.rejected);
                 }
-                Key::L4Route(_) | Key::Cluster(_) | Key::Endpoints(_) | Key::Secret(_) => {}
+                Key::L4Route(key) => self.take_l4_route(key, clusters, &mut dirty),
+                Key::Cluster(_) | Key::Endpoints(_) | Key::Secret(_) => {}
             }
         }
         self.relink(relinked, changed, clusters, &mut dirty);
@@ -253,15 +260,15 @@ impl Compiler {
         let linked: BTreeSet<&RouteKey> = changed
             .iter()
             .filter_map(|key| match key {
-                Key::Route(key) => Some(key),
+                Key::Route(key) | Key::L4Route(key) => Some(key),
                 Key::Listener(_)
                 | Key::Chain(_)
-                | Key::L4Route(_)
                 | Key::Cluster(_)
                 | Key::Endpoints(_)
                 | Key::Secret(_) => None,
             })
             .collect();
+        self.relink_l4(relinked, &linked, clusters, dirty);
         let users: BTreeSet<RouteKey> = relinked
             .iter()
             .filter_map(|cluster| self.users.get(cluster))

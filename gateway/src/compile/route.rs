@@ -1,5 +1,6 @@
 //! One rule, ready to be served.
 
+use super::Weighted;
 use crate::{
     cluster::{Cluster, Clusters},
     filter::CompiledFilters,
@@ -49,12 +50,8 @@ pub(crate) enum CompiledAction {
     Respond(DirectResponse),
 }
 
-/// Weighted targets. Never empty, total weight never 0.
-pub(crate) struct Targets {
-    targets: Vec<CompiledTarget>,
-    /// Sum of weights up to and including the target of the same index.
-    bounds: Vec<u64>,
-}
+/// The targets of a rule with their weights.
+pub(crate) type Targets = Weighted<CompiledTarget>;
 
 /// One of the [`Targets`].
 pub(crate) struct CompiledTarget {
@@ -74,39 +71,21 @@ pub(crate) enum Destination {
     Fail(Failure, Option<ClusterKey>),
 }
 
-/// When to try again.
-pub(crate) type CompiledRetry = RetryPolicy;
-
-impl Targets {
-    /// Targets with their weights; nothing when the weights are all 0.
-    pub(crate) fn new(targets: Vec<CompiledTarget>) -> Option<Self> {
-        let bounds: Vec<u64> = targets
-            .iter()
-            .scan(0_u64, |sum, target| {
-                *sum += u64::from(target.weight);
-                Some(*sum)
-            })
-            .collect();
-        (bounds.last().copied().unwrap_or(0) > 0).then_some(Self { targets, bounds })
-    }
-
-    /// Chooses by weight; `random` is any uniformly distributed number.
-    pub(crate) fn pick(&self, random: u64) -> Option<&CompiledTarget> {
-        if let [only] = self.targets.as_slice() {
-            return Some(only);
+impl Destination {
+    /// Finds the cluster that is named.
+    pub(crate) fn link(target: &Target, clusters: &Clusters) -> Self {
+        match target {
+            Target::Cluster(key) => clusters.get(key).map_or_else(
+                || Self::Fail(Failure::ClusterNotFound, Some(key.clone())),
+                |cluster| Self::Cluster(Arc::clone(cluster)),
+            ),
+            Target::Fail(failure) => Self::Fail(*failure, None),
         }
-        let total = self.bounds.last().copied()?;
-        // Multiply-shift maps a uniform u64 onto 0..total, far below any bias worth speaking of.
-        let point = u64::try_from((u128::from(random) * u128::from(total)) >> 64).ok()?;
-        let index = self.bounds.partition_point(|bound| *bound <= point);
-        self.targets.get(index)
-    }
-
-    /// All targets, in configured order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &CompiledTarget> {
-        self.targets.iter()
     }
 }
+
+/// When to try again.
+pub(crate) type CompiledRetry = RetryPolicy;
 
 impl CompiledRoute {
     /// Compiles a rule. What is wrong with it goes to `errors`, one sentence each.
@@ -183,7 +162,7 @@ fn action(ir: &Action, clusters: &Clusters, errors: &mut Vec<String>) -> Compile
         Action::Fail(failure) => CompiledAction::Fail(*failure),
         Action::Forward(targets) => {
             let compiled = targets.iter().map(|one| target(one, clusters, errors));
-            Targets::new(compiled.collect()).map_or(
+            Targets::new(compiled.collect(), |target| target.weight).map_or(
                 CompiledAction::Fail(Failure::InvalidBackend),
                 CompiledAction::Forward,
             )
@@ -200,71 +179,9 @@ fn filters(ir: &[Filter], errors: &mut Vec<String>) -> CompiledFilters {
 }
 
 fn target(ir: &WeightedTarget, clusters: &Clusters, errors: &mut Vec<String>) -> CompiledTarget {
-    let destination = match &ir.target {
-        Target::Cluster(key) => clusters.get(key).map_or_else(
-            || Destination::Fail(Failure::ClusterNotFound, Some(key.clone())),
-            |cluster| Destination::Cluster(Arc::clone(cluster)),
-        ),
-        Target::Fail(failure) => Destination::Fail(*failure, None),
-    };
     CompiledTarget {
-        destination,
+        destination: Destination::link(&ir.target, clusters),
         weight: ir.weight,
         filters: filters(&ir.filters, errors),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn targets(weights: &[u32]) -> Option<Targets> {
-        let each = weights.iter().map(|weight| CompiledTarget {
-            destination: Destination::Fail(Failure::InvalidBackend, None),
-            weight: *weight,
-            filters: CompiledFilters::default(),
-        });
-        Targets::new(each.collect())
-    }
-
-    #[test]
-    fn shares_are_exact() {
-        for weights in [&[70, 30, 0][..], &[1, 1, 1], &[0, 5], &[1], &[1_000_000, 1]] {
-            let total: u32 = weights.iter().sum();
-            let steps = u64::from(total.min(100));
-            let targets = targets(weights).unwrap();
-            let mut counts = vec![0_u64; weights.len()];
-            for step in 0..steps {
-                // The middle of each of as many equal parts of the range.
-                let random = u64::MAX / steps * step + u64::MAX / steps / 2;
-                let picked = targets.pick(random).unwrap();
-                let index = targets.iter().position(|one| std::ptr::eq(one, picked));
-                counts[index.unwrap()] += 1;
-            }
-            for (count, weight) in counts.iter().zip(weights) {
-                let exact = u64::from(*weight) * steps;
-                assert!(
-                    (count * u64::from(total)).abs_diff(exact) < u64::from(total),
-                    "{counts:?} for {weights:?}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_ends_of_the_range_pick_the_first_and_the_last() {
-        let targets = targets(&[0, 3, 0, 2, 0]).unwrap();
-        let picked = |random| {
-            let picked = targets.pick(random).unwrap();
-            targets.iter().position(|one| std::ptr::eq(one, picked))
-        };
-        assert_eq!(picked(0), Some(1));
-        assert_eq!(picked(u64::MAX), Some(3));
-    }
-
-    #[test]
-    fn without_weight_there_is_no_target() {
-        assert!(targets(&[]).is_none());
-        assert!(targets(&[0, 0]).is_none());
     }
 }

@@ -14,4 +14,4 @@ pub(crate) use connection::{ConnectionInfo, HttpVersion, TlsInfo};
 pub(crate) use drain::DrainSignal;
 pub(crate) use io::Io;
 pub(crate) use socket::{Sockets, bind};
-pub(crate) use table::{ChainGroup, ChainTable, DEFAULT_HTTP, ListenerTable};
+pub(crate) use table::{ChainGroup, ChainTable, DEFAULT_HTTP, ListenerTable, Mode};

@@ -1,9 +1,9 @@
 //! The filter chains of one socket.
 
-use crate::route::{Group, HostMap, VirtualHost, bare_host};
+use crate::route::{Group, HostMap, VirtualHost, bare_host, l4::L4Table};
 use gwanmun_ir::{
-    FilterChain, ForwardClientCert, HostRule, Hostname, HttpOptions, Listener, ListenerKey,
-    PathNormalization, Security,
+    AppProtocol, FilterChain, ForwardClientCert, HostRule, Hostname, HttpOptions, Listener,
+    ListenerKey, PathNormalization, Security,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,9 +28,12 @@ pub(crate) struct ListenerTable {
     pub(crate) port: u16,
     /// Chains with TLS, by SNI.
     pub(crate) tls: HostMap<Arc<ChainGroup>>,
-    /// Chains without, by the host of each request.
+    /// HTTP chains without, by the host of each request.
     pub(crate) plaintext: HostMap<Arc<ChainGroup>>,
-    /// The options of all chains, where they are the same for all.
+    /// The chains that take every connection or datagram without TLS as bytes. There are none when
+    /// an HTTP chain without TLS stands before them by rank, and no such HTTP chains otherwise.
+    pub(crate) raw: Option<Arc<ChainGroup>>,
+    /// The options of all HTTP chains, where they are the same for all.
     pub(crate) uniform: Option<HttpOptions>,
 }
 
@@ -45,7 +48,17 @@ impl ListenerTable {
             .iter()
             .cloned()
             .partition(|chain| !matches!(chain.chain.security, Security::Plaintext));
-        let mut options = chains.iter().map(|chain| &chain.http);
+        let (http, raw): (Vec<_>, Vec<_>) = plaintext
+            .iter()
+            .cloned()
+            .partition(|chain| Mode::of(&chain.chain) == Mode::Http);
+        let bytes = plaintext
+            .first()
+            .is_some_and(|first| Mode::of(&first.chain) == Mode::Bytes);
+        let mut options = chains
+            .iter()
+            .filter(|chain| Mode::of(&chain.chain) == Mode::Http)
+            .map(|chain| &chain.http);
         let first = options.next();
         let uniform = first
             .filter(|first| options.all(|other| other == *first))
@@ -54,7 +67,12 @@ impl ListenerTable {
             key: listener.key.clone(),
             port: listener.port,
             tls: groups(tls),
-            plaintext: groups(plaintext),
+            plaintext: if bytes {
+                HostMap::default()
+            } else {
+                groups(http)
+            },
+            raw: bytes.then(|| Arc::new(ChainGroup::new(None, raw))),
             uniform,
         }
     }
@@ -67,9 +85,13 @@ impl ListenerTable {
             port: self.port,
             tls: self.tls.clone(),
             plaintext: self.plaintext.clone(),
+            raw: self.raw.clone(),
             uniform: self.uniform.clone(),
         };
         for (old, new) in replaced {
+            if let Some(raw) = &table.raw {
+                table.raw = Some(Arc::new(raw.replacing(old, new)));
+            }
             let groups = match new.chain.security {
                 Security::Tls(_) | Security::Passthrough => &mut table.tls,
                 Security::Plaintext => &mut table.plaintext,
@@ -78,16 +100,8 @@ impl ListenerTable {
                 let Some(group) = groups.named(name.as_ref()) else {
                     continue;
                 };
-                let chains = group.chains.iter().map(|chain| {
-                    let same = Arc::ptr_eq(chain, old);
-                    Arc::clone(if same { new } else { chain })
-                });
-                let group = ChainGroup {
-                    hostname: name,
-                    chains: chains.collect(),
-                    tls: group.tls.clone(),
-                };
-                groups.insert(group.hostname.clone().as_ref(), Arc::new(group));
+                let group = group.replacing(old, new);
+                groups.insert(name.as_ref(), Arc::new(group));
             }
         }
         table
@@ -126,12 +140,7 @@ fn groups(chains: Vec<Arc<ChainTable>>) -> HostMap<Arc<ChainGroup>> {
     }
     let mut groups = HostMap::default();
     for (hostname, chains) in by_name {
-        let tls = chains.iter().find_map(|chain| chain.tls.clone());
-        let group = ChainGroup {
-            hostname,
-            chains,
-            tls,
-        };
+        let group = ChainGroup::new(hostname, chains);
         groups.insert(group.hostname.clone().as_ref(), Arc::new(group));
     }
     groups
@@ -148,15 +157,73 @@ fn names(chain: &FilterChain) -> BTreeSet<Option<Hostname>> {
         .collect()
 }
 
-/// The chains of a socket that share a hostname, in the order they are tried.
+/// What becomes of the connections of a chain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mode {
+    /// They carry HTTP, in plaintext or after TLS.
+    Http,
+    /// They carry bytes, in plaintext or after TLS, or are datagrams.
+    Bytes,
+    /// They carry TLS that is not ours.
+    Passthrough,
+}
+
+impl Mode {
+    /// The mode of a chain.
+    pub(crate) fn of(chain: &FilterChain) -> Self {
+        match (&chain.security, &chain.protocol) {
+            (Security::Passthrough, _) => Self::Passthrough,
+            (Security::Plaintext | Security::Tls(_), AppProtocol::Http(_)) => Self::Http,
+            (Security::Plaintext | Security::Tls(_), AppProtocol::Tcp | AppProtocol::Udp) => {
+                Self::Bytes
+            }
+        }
+    }
+}
+
+/// The chains of a socket that share a hostname and a mode, in the order they are tried. Chains
+/// whose mode is not that of the first by rank are not served.
 pub(crate) struct ChainGroup {
     /// The hostname; nothing means any.
     pub(crate) hostname: Option<Hostname>,
+    /// What becomes of their connections.
+    pub(crate) mode: Mode,
     /// The chains, by rank.
     pub(crate) chains: Vec<Arc<ChainTable>>,
     /// How TLS is terminated: as the first chain with a usable certificate says. Nothing in
     /// plaintext, or when there is none.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl ChainGroup {
+    /// A group of these chains, which are in the order of rank.
+    fn new(hostname: Option<Hostname>, mut chains: Vec<Arc<ChainTable>>) -> Self {
+        let mode = chains
+            .first()
+            .map_or(Mode::Http, |first| Mode::of(&first.chain));
+        chains.retain(|chain| Mode::of(&chain.chain) == mode);
+        let tls = chains.iter().find_map(|chain| chain.tls.clone());
+        Self {
+            hostname,
+            mode,
+            chains,
+            tls,
+        }
+    }
+
+    /// The same group with `new` where `old` was.
+    fn replacing(&self, old: &Arc<ChainTable>, new: &Arc<ChainTable>) -> Self {
+        let chains = self.chains.iter().map(|chain| {
+            let same = Arc::ptr_eq(chain, old);
+            Arc::clone(if same { new } else { chain })
+        });
+        Self {
+            hostname: self.hostname.clone(),
+            mode: self.mode,
+            chains: chains.collect(),
+            tls: self.tls.clone(),
+        }
+    }
 }
 
 /// One filter chain with its routes.
@@ -169,6 +236,8 @@ pub(crate) struct ChainTable {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// Its rules.
     pub(crate) hosts: Arc<HostMap<Arc<VirtualHost>>>,
+    /// Its layer 4 rules.
+    pub(crate) l4: Arc<L4Table>,
 }
 
 impl ChainTable {

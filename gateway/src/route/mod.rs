@@ -6,6 +6,7 @@
 //! repeated header fields that a condition asks for.
 
 mod host;
+pub(crate) mod l4;
 mod lookup;
 mod matcher;
 mod path;

@@ -4,10 +4,11 @@ use gwanmun_ir::{
     Action, Alpn, AppProtocol, BindAddress, ChainKey, ChainMatch, CircuitBreakers,
     ClientCertificates, Cluster, ClusterIdentity, ClusterKey, Dialect, DirectResponse, Discovery,
     Endpoint, EndpointHealth, EndpointIdentity, EndpointSet, FilterChain, ForwardClientCert,
-    HostRule, Hostname, HttpMatch, HttpOptions, Listener, ListenerKey, LoadBalancing, PathMatch,
-    PathNormalization, Pem, Precedence, PrivatePem, Resource, Route, RouteKey, RouteKind, Secret,
-    SecretKey, SecretMaterial, Security, ServerHeader, SourceRef, StringMatch, Target, Timeouts,
-    TlsPolicy, TlsVersion, Transport, UpstreamProtocol, WeightedTarget,
+    HostRule, Hostname, HttpMatch, HttpOptions, L4Route, L4Target, Listener, ListenerKey,
+    LoadBalancing, PathMatch, PathNormalization, Pem, Precedence, PrivatePem, Resource, Route,
+    RouteKey, RouteKind, Secret, SecretKey, SecretMaterial, Security, ServerHeader, SourceRef,
+    StringMatch, Target, Timeouts, TlsPolicy, TlsVersion, Transport, UpstreamProtocol,
+    WeightedTarget,
 };
 use std::net::SocketAddr;
 
@@ -93,6 +94,23 @@ pub fn tls(mut chain: FilterChain, secrets: &[&str]) -> FilterChain {
     chain
 }
 
+/// The same chain carrying bytes instead of HTTP.
+pub fn tcp(mut chain: FilterChain) -> FilterChain {
+    chain.protocol = AppProtocol::Tcp;
+    if let Security::Tls(policy) = &mut chain.security {
+        policy.alpn.clear();
+    }
+    chain
+}
+
+/// The same chain passing TLS through.
+pub fn passthrough(chain: FilterChain) -> FilterChain {
+    FilterChain {
+        security: Security::Passthrough,
+        ..tcp(chain)
+    }
+}
+
 /// Parses host names.
 pub fn hostnames(names: &[&str]) -> Vec<Hostname> {
     names.iter().map(|name| name.parse().unwrap()).collect()
@@ -120,6 +138,36 @@ pub fn route(name: &str, chain: &str) -> Route {
         name: format!("default.{name}.0"),
         source: source(name),
     }
+}
+
+/// A layer 4 route for any connection to these clusters.
+pub fn l4_route(name: &str, chain: &str, targets: &[(&str, u32)]) -> L4Route {
+    L4Route {
+        key: RouteKey::new(format!("{name}@{chain}")),
+        chain: ChainKey::new(chain),
+        hostnames: Vec::new(),
+        precedence: Precedence::MostSpecific {
+            created: 0,
+            object: format!("default/{name}"),
+            rule: 0,
+        },
+        targets: targets
+            .iter()
+            .map(|(cluster, weight)| L4Target {
+                target: Target::Cluster(ClusterKey::new(*cluster)),
+                weight: *weight,
+            })
+            .collect(),
+        idle_timeout_ms: 0,
+        connect_attempts: 1,
+        name: format!("default.{name}.0"),
+        source: source(name),
+    }
+}
+
+/// A layer 4 route as resource.
+pub fn of_l4(route: L4Route) -> Resource {
+    Resource::L4Route(Box::new(route))
 }
 
 /// The same route as Istio's, at this place of the virtual host.

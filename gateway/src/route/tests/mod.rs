@@ -5,6 +5,7 @@ use crate::test_build as build;
 
 mod conformance;
 mod hosts;
+mod l4;
 mod properties;
 mod scale;
 
