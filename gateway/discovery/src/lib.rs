@@ -20,6 +20,7 @@ mod tls;
 #[allow(
     clippy::all,
     clippy::pedantic,
+    clippy::as_conversions,
     clippy::unwrap_used,
     missing_docs,
     unnameable_types,

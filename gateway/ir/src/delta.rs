@@ -13,7 +13,7 @@ pub enum Resource {
     /// A socket.
     Listener(Listener),
     /// What connections on a socket become.
-    Chain(FilterChain),
+    Chain(Box<FilterChain>),
     /// One user rule for requests on one chain.
     Route(Box<Route>),
     /// One user rule for connections or datagrams on one chain.

@@ -103,7 +103,7 @@ fn chain_and_route() -> [Resource; 3] {
             port: 80,
             transport: Transport::Tcp,
         }),
-        Resource::Chain(FilterChain {
+        Resource::Chain(Box::new(FilterChain {
             key: chain.clone(),
             listener,
             matches: ChainMatch::default(),
@@ -112,7 +112,7 @@ fn chain_and_route() -> [Resource; 3] {
             rank: (0, "default/gw".to_owned()),
             port: 80,
             source: source("Gateway", "gw"),
-        }),
+        })),
         Resource::Route(Box::new(Route {
             key: RouteKey::new("VirtualService/default/reviews/0@http.80"),
             chain,

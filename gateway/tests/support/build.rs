@@ -294,7 +294,7 @@ pub fn secret(name: &str, certificates: &str, key: &str) -> Resource {
 
 /// A chain as resource.
 pub fn of_chain(chain: FilterChain) -> Resource {
-    Resource::Chain(chain)
+    Resource::Chain(Box::new(chain))
 }
 
 /// A route as resource.

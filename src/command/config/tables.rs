@@ -154,7 +154,7 @@ fn chains(resources: &[Resource]) -> Vec<&FilterChain> {
     let mut chains: Vec<&FilterChain> = resources
         .iter()
         .filter_map(|resource| match resource {
-            Resource::Chain(chain) => Some(chain),
+            Resource::Chain(chain) => Some(&**chain),
             Resource::Cluster(_)
             | Resource::L4Route(_)
             | Resource::Endpoints(_)

@@ -403,7 +403,7 @@ impl<'a> Listener<'a> {
                 port,
                 transport: Transport::Tcp,
             }));
-            cx.sink.resource(Resource::Chain(chain));
+            cx.sink.resource(Resource::Chain(Box::new(chain)));
         }
     }
 

@@ -321,5 +321,5 @@ fn emit(table: &Table<'_>, sink: &mut Sink) {
         port,
         transport: Transport::Tcp,
     }));
-    sink.resource(Resource::Chain(table.chain.clone()));
+    sink.resource(Resource::Chain(Box::new(table.chain.clone())));
 }

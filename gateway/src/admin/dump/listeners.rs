@@ -31,7 +31,7 @@ pub(super) fn all(view: &View<'_>) -> Vec<Value> {
 /// All filter chains.
 pub(super) fn chains<'a>(view: &View<'a>) -> Vec<&'a FilterChain> {
     view.each(|resource| match resource {
-        Resource::Chain(chain) => Some(chain),
+        Resource::Chain(chain) => Some(&**chain),
         Resource::Listener(_)
         | Resource::Route(_)
         | Resource::Cluster(_)
