@@ -18,6 +18,7 @@ mod filter;
 pub mod fuzzing;
 mod gateway;
 mod http;
+mod l4;
 mod limit;
 mod listener;
 mod route;

@@ -37,6 +37,7 @@ mod upgrade;
 pub(crate) use buffer::Buffers;
 pub(crate) use pool::Pool;
 pub(crate) use resets::Resets;
+pub(crate) use timer::Timer;
 
 use crate::{
     cluster::ProxiedAddresses,

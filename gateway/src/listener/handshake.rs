@@ -1,6 +1,6 @@
-//! Reads a ClientHello, chooses the filter chain, and finishes the handshake.
+//! Finishes the handshake that a ClientHello begins.
 
-use super::{ChainGroup, ListenerTable, TlsInfo};
+use super::{ChainGroup, TlsInfo, hello::Hello};
 use gwanmun_ir::{Alpn, TlsVersion};
 use rustls::{
     CipherSuite, ProtocolVersion, ServerConfig, ServerConnection,
@@ -9,15 +9,6 @@ use rustls::{
 use std::{io, sync::Arc};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{StartHandshake, server::TlsStream};
-
-/// First byte of every TLS record of a handshake.
-pub(super) const TLS_RECORD: u8 = 0x16;
-
-/// Largest ClientHello, in bytes as received.
-const MAX_HELLO: usize = 16 * 1024;
-
-/// Kind of the error about a client that does not speak TLS.
-const NOT_TLS: io::ErrorKind = io::ErrorKind::Unsupported;
 
 /// A connection whose handshake is finished.
 pub(super) struct Finished {
@@ -38,35 +29,35 @@ pub(super) enum Rejected {
     },
 }
 
-/// Performs the handshake on a fresh connection.
+/// Performs the handshake that the client began with `hello`, as `group` says, which was chosen by
+/// its server name.
 pub(super) async fn perform(
     mut stream: TcpStream,
-    table: &ListenerTable,
+    hello: Hello,
+    group: &Arc<ChainGroup>,
 ) -> Result<Finished, Rejected> {
-    let failed = |sni: Option<Arc<str>>, error: io::Error| Rejected::Handshake {
-        sni,
+    let Hello { bytes, sni } = hello;
+    let failed = |error: io::Error| Rejected::Handshake {
+        sni: sni.clone(),
         error: error.to_string(),
     };
-    let accepted = match read_hello(&mut stream).await {
-        Ok(accepted) => accepted,
-        Err(error) if error.kind() == NOT_TLS && table.group_for_sni(None).is_none() => {
-            return Err(Rejected::NoChain { sni: None });
-        }
-        Err(error) => return Err(failed(None, error)),
-    };
-    let sni: Option<Arc<str>> = accepted.client_hello().server_name().map(canonical);
-    let group = table.group_for_sni(sni.as_deref());
-    let Some((group, config)) = group.and_then(|group| Some((group, group.tls.clone()?))) else {
-        // Reset instead of a polite end: there is nobody here to talk to.
-        let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+    let Some(config) = group.tls.clone() else {
         return Err(Rejected::NoChain { sni });
     };
+    let accepted = accept(&mut stream, &bytes).await.map_err(failed)?;
+    drop(bytes);
+    // Two readers must never disagree about whose certificate and whose routes these are.
+    let name = accepted.client_hello().server_name().map(canonical);
+    if name != sni {
+        let error = "the server name is ambiguous".to_owned();
+        return Err(Rejected::Handshake { sni, error });
+    }
     let config = fit_alpn(config, accepted.client_hello().alpn());
     let stream = StartHandshake::from_parts(accepted, stream)
         .into_stream(config)
         .await
-        .map_err(|error| failed(sni.clone(), error))?;
-    let info = describe(stream.get_ref().1, sni);
+        .map_err(failed)?;
+    let info = describe(stream.get_ref().1, sni.clone());
     Ok(Finished {
         stream,
         group: Arc::clone(group),
@@ -100,52 +91,23 @@ fn canonical(name: &str) -> Arc<str> {
         .into()
 }
 
-async fn read_hello(stream: &mut TcpStream) -> io::Result<Accepted> {
+/// Has the library read a whole ClientHello; tells the client what is wrong with it, if something
+/// is.
+async fn accept(stream: &mut TcpStream, hello: &[u8]) -> io::Result<Accepted> {
     let mut acceptor = Acceptor::default();
-    let mut total = 0;
-    loop {
-        stream.readable().await?;
-        match read_some(stream, &mut acceptor, total) {
-            Ok(n) => total += n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-        }
-        match acceptor.accept() {
-            Ok(Some(accepted)) => return Ok(accepted),
-            Ok(None) if total >= MAX_HELLO => {
-                return Err(io::Error::other("the ClientHello is too long"));
-            }
-            Ok(None) => {}
-            Err((error, mut alert)) => {
-                let mut bytes = Vec::new();
-                alert.write_all(&mut bytes)?;
-                // The client may be gone; the error that is reported is its mistake.
-                let _ = stream.write_all(&bytes).await;
-                return Err(io::Error::other(error));
-            }
+    let mut rest = hello;
+    while !rest.is_empty() && acceptor.read_tls(&mut rest)? > 0 {}
+    match acceptor.accept() {
+        Ok(Some(accepted)) => Ok(accepted),
+        Ok(None) => Err(io::Error::other("the ClientHello is malformed")),
+        Err((error, mut alert)) => {
+            let mut bytes = Vec::new();
+            alert.write_all(&mut bytes)?;
+            // The client may be gone; the error that is reported is its mistake.
+            let _ = stream.write_all(&bytes).await;
+            Err(io::Error::other(error))
         }
     }
-}
-
-/// Reads what there is into the acceptor. `before` bytes were read earlier.
-fn read_some(stream: &TcpStream, acceptor: &mut Acceptor, before: usize) -> io::Result<usize> {
-    let mut buffer = [0; 4096];
-    let n = stream.try_read(&mut buffer)?;
-    let bytes = buffer.get(..n).unwrap_or_default();
-    match bytes.first() {
-        None => return Err(io::ErrorKind::UnexpectedEof.into()),
-        Some(first) if before == 0 && *first != TLS_RECORD => {
-            return Err(io::Error::new(NOT_TLS, "not a TLS handshake"));
-        }
-        Some(_) => {}
-    }
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        if acceptor.read_tls(&mut rest)? == 0 {
-            break;
-        }
-    }
-    Ok(n)
 }
 
 fn describe(connection: &ServerConnection, sni: Option<Arc<str>>) -> TlsInfo {

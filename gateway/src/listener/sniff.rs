@@ -22,7 +22,7 @@ pub(super) async fn is_tls(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0];
     match stream.peek(&mut first).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(first == [super::handshake::TLS_RECORD]),
+        _ => Ok(first == [super::hello::TLS_RECORD]),
     }
 }
 

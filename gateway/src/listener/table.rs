@@ -3,7 +3,7 @@
 use crate::route::{Group, HostMap, VirtualHost, bare_host, l4::L4Table};
 use gwanmun_ir::{
     AppProtocol, FilterChain, ForwardClientCert, HostRule, Hostname, HttpOptions, Listener,
-    ListenerKey, PathNormalization, Security,
+    ListenerKey, PathNormalization, ProxyProtocol, Security,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +26,8 @@ pub(crate) struct ListenerTable {
     pub(crate) key: ListenerKey,
     /// The port of the listener.
     pub(crate) port: u16,
+    /// Which connections begin with a PROXY header.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
     /// Chains with TLS, by SNI.
     pub(crate) tls: HostMap<Arc<ChainGroup>>,
     /// HTTP chains without, by the host of each request.
@@ -66,6 +68,7 @@ impl ListenerTable {
         Self {
             key: listener.key.clone(),
             port: listener.port,
+            proxy_protocol: listener.proxy_protocol.clone(),
             tls: groups(tls),
             plaintext: if bytes {
                 HostMap::default()
@@ -83,6 +86,7 @@ impl ListenerTable {
         let mut table = Self {
             key: self.key.clone(),
             port: self.port,
+            proxy_protocol: self.proxy_protocol.clone(),
             tls: self.tls.clone(),
             plaintext: self.plaintext.clone(),
             raw: self.raw.clone(),
@@ -209,6 +213,12 @@ impl ChainGroup {
             chains,
             tls,
         }
+    }
+
+    /// Whether its connections can be served at all: whether there is a certificate, where one is
+    /// needed.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.mode == Mode::Passthrough || self.tls.is_some()
     }
 
     /// The same group with `new` where `old` was.

@@ -1,6 +1,6 @@
 //! What is known about one request, connection or rejected handshake when it has ended.
 
-use super::{ListenerStats, ResponseFlags};
+use super::{ConnectionEnd, ListenerStats, ResponseFlags};
 use crate::cluster::{Cluster, Endpoint};
 use std::{net::SocketAddr, time::Instant};
 
@@ -65,6 +65,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) tries: u32,
     /// Counters of the listener it came through.
     pub(crate) listener: Option<&'a ListenerStats>,
+    /// How it ended, for connections that carried bytes.
+    pub(crate) connection: Option<ConnectionEnd>,
 }
 
 /// HTTP version as the log writes it.
@@ -121,6 +123,7 @@ impl Exchange<'_> {
             grpc_status: None,
             tries: 0,
             listener: None,
+            connection: None,
         }
     }
 }

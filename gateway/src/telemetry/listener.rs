@@ -19,6 +19,8 @@ pub(crate) struct ListenerStats {
     pub(super) no_filter_chain: AtomicU64,
     pub(super) handshakes: AtomicU64,
     pub(super) handshake_errors: AtomicU64,
+    pub(super) proxy_headers_refused: AtomicU64,
+    pub(super) restarts: AtomicU64,
 }
 
 impl ListenerStats {
@@ -57,6 +59,16 @@ impl ListenerStats {
         } else {
             self.handshake_errors.fetch_add(1, Relaxed);
         }
+    }
+
+    /// A trusted proxy sent no valid PROXY header.
+    pub(crate) fn proxy_header_refused(&self) {
+        self.proxy_headers_refused.fetch_add(1, Relaxed);
+    }
+
+    /// Accepting panicked and was started again.
+    pub(crate) fn restarted(&self) {
+        self.restarts.fetch_add(1, Relaxed);
     }
 
     /// Connections that are open.

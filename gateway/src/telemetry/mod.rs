@@ -11,6 +11,7 @@ mod listener;
 mod metrics;
 mod series;
 mod shard;
+mod tcp;
 mod writer;
 
 pub(crate) use clock::rfc3339;
@@ -19,3 +20,4 @@ pub(crate) use flags::{Flag, ResponseFlags};
 pub(crate) use listener::ListenerStats;
 pub(crate) use metrics::Metrics;
 pub(crate) use shard::{Shard, Telemetry};
+pub(crate) use tcp::{ConnectionEnd, TcpSeries};

@@ -3,8 +3,11 @@
 //! Each counter has one writer, so counting is a relaxed load and a store. The collector reads
 //! whatever is there. What is looked up per request is a map by cluster id, then a short list.
 
-use super::{Exchange, Flag, ResponseFlags};
-use crate::cluster::State;
+use super::{
+    Exchange, Flag, ResponseFlags,
+    tcp::{Connections, TcpSeries},
+};
+use crate::cluster::{Cluster, Endpoint, State};
 use foldhash::fast::RandomState;
 use gwanmun_ir::{ClusterIdentity, EndpointIdentity};
 use std::{
@@ -118,6 +121,7 @@ pub(super) struct ClusterCounters {
     pub(super) name: Arc<str>,
     pub(super) identity: ClusterIdentity,
     pub(super) events: Events,
+    pub(super) connections: Connections,
 }
 
 #[derive(Debug)]
@@ -159,13 +163,34 @@ impl Counters {
             let counters = self.listeners.entry(listener.id).or_default();
             count_listener(counters, x);
         }
+        if let Some(end) = x.connection {
+            if let Some(cluster) = x.cluster {
+                let counters = &self.entry(Some(cluster)).counters;
+                counters.connections.ended(x, end);
+                if x.flags.contains(Flag::Uh) {
+                    counters.events.cx_none_healthy.add(1);
+                }
+            }
+            return;
+        }
         if x.method.is_none() {
             return;
         }
-        let id = x.cluster.map_or(0, |cluster| cluster.id);
-        let entry = self.clusters.entry(id).or_insert_with(|| Entry::new(x));
+        let entry = self.entry(x.cluster);
         count_events(&entry.counters.events, x);
         entry.count(x);
+    }
+
+    /// Counts a connection that carries bytes as open.
+    pub(super) fn opened(&mut self, cluster: &Cluster, endpoint: &Endpoint) -> Arc<TcpSeries> {
+        let entry = self.entry(Some(cluster));
+        entry.counters.connections.opened(endpoint)
+    }
+
+    fn entry(&mut self, cluster: Option<&Cluster>) -> &mut Entry {
+        let id = cluster.map_or(0, |cluster| cluster.id);
+        let entry = self.clusters.entry(id);
+        entry.or_insert_with(|| Entry::new(cluster))
     }
 
     /// Everything about clusters, to be read after the lock is gone. Forgets clusters that are
@@ -196,19 +221,17 @@ impl Counters {
 }
 
 impl Entry {
-    fn new(x: &Exchange<'_>) -> Self {
+    fn new(cluster: Option<&Cluster>) -> Self {
         Self {
             counters: Arc::new(ClusterCounters {
-                name: x
-                    .cluster
-                    .map_or_else(|| Arc::from(""), |cluster| Arc::clone(&cluster.name)),
-                identity: x
-                    .cluster
+                name: cluster.map_or_else(|| Arc::from(""), |cluster| Arc::clone(&cluster.name)),
+                identity: cluster
                     .map(|cluster| cluster.config.identity.clone())
                     .unwrap_or_default(),
                 events: Events::default(),
+                connections: Connections::default(),
             }),
-            state: x.cluster.map(|cluster| Arc::downgrade(&cluster.state)),
+            state: cluster.map(|cluster| Arc::downgrade(&cluster.state)),
             series: Vec::new(),
         }
     }

@@ -1,13 +1,16 @@
 //! What one worker writes, and what brings it all together.
 
 use super::{
-    Exchange, ListenerStats,
+    Exchange, ListenerStats, TcpSeries,
     clock::Clock,
     line,
     series::Counters,
     writer::{Lines, Log, Sink, Source},
 };
-use crate::{AccessLogMode, Config, Workload};
+use crate::{
+    AccessLogMode, Config, Workload,
+    cluster::{Cluster, Endpoint},
+};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -152,6 +155,16 @@ impl Drop for Telemetry {
 }
 
 impl Shard {
+    /// Counts a connection that carries bytes as open. Its end is for [`Shard::record`] to count,
+    /// its bytes for the connection.
+    pub(crate) fn connection_opened(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+    ) -> Arc<TcpSeries> {
+        self.inner.0.lock().counters.opened(cluster, endpoint)
+    }
+
     /// Writes the line and counts. Call it exactly once per request, however it ended.
     pub(crate) fn record(&self, exchange: &Exchange<'_>) {
         let mut guard = self.inner.0.lock();
