@@ -128,6 +128,10 @@ codes! {
     ResolvedByDns = "GWM0009",
     /// A Service's port that has no endpoints.
     NoEndpoints = "GWM0010",
+    /// Client certificates that are asked for and not verified.
+    NoClientVerification = "GWM0011",
+    /// A server of a Gateway to which no VirtualService brings routes.
+    NoRoutes = "GWM0012",
     /// The object is invalid and ignored (Istio's `InternalError`-like `SchemaValidationError`).
     SchemaValidation = "IST0106",
     /// Something that is named does not exist (`ReferencedResourceNotFound`).
@@ -158,6 +162,9 @@ codes! {
     DuplicateCertificate = "IST0138",
     /// Rules that a gateway never executes (`VirtualServiceIngressNoEffect`-like).
     NoEffectOnGateway = "IST0140",
+    /// Routing by claims of tokens that no RequestAuthentication verifies
+    /// (`JwtClaimBasedRoutingWithoutRequestAuthN`).
+    ClaimsWithoutAuthentication = "IST0149",
     /// A Secret of a Gateway that holds no usable certificate (`InvalidGatewayCredential`).
     InvalidGatewayCredential = "IST0161",
     /// A VirtualService that names the internal Gateway made from a Gateway API one

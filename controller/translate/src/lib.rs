@@ -14,6 +14,7 @@ mod istio;
 mod names;
 mod options;
 mod output;
+mod proxy_protocol;
 mod store;
 
 pub use finding::{Code, Finding, Severity};

@@ -1,8 +1,8 @@
 //! What translation decides: resources, statuses and findings.
 
-use crate::{Finding, backend::Resolved, istio::mesh::Mesh};
+use crate::{Finding, backend::Resolved, istio::mesh::Mesh, proxy_protocol};
 use gwanmun_api::ObjectKey;
-use gwanmun_ir::{Key, Resource};
+use gwanmun_ir::{Key, Listener, Resource};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +36,16 @@ impl Sink {
     /// Adds a resource. The first one of a key wins; adding an equal one again does nothing.
     pub(crate) fn resource(&mut self, resource: Resource) {
         self.resources.entry(resource.key()).or_insert(resource);
+    }
+
+    /// Adds a listener. Gateways share them: what each says of the PROXY protocol holds.
+    pub(crate) fn listener(&mut self, mut listener: Listener) {
+        let key = Key::Listener(listener.key.clone());
+        if let Some(Resource::Listener(earlier)) = self.resources.get(&key) {
+            let both = (earlier.proxy_protocol.clone(), listener.proxy_protocol);
+            listener.proxy_protocol = proxy_protocol::merged(both);
+        }
+        self.resources.insert(key, Resource::Listener(listener));
     }
 
     /// Whether a resource of this key was added.

@@ -3,7 +3,7 @@
 use super::{
     Endpoint, Guard, ProxiedAddresses, UpstreamIo,
     breaker::{self, Overflow},
-    openssl, proxy_header, socket,
+    openssl, proxy_header,
     state::Cluster,
     tls::Handshake,
 };
@@ -236,7 +236,8 @@ impl Cluster {
         let mut stream = TcpStream::connect(address)
             .await
             .map_err(|error| ConnectError::io(&error))?;
-        socket::set_up(&stream, self.config.keepalive);
+        // Fails only on a socket that is already gone, which the first write tells.
+        let _ = stream.set_nodelay(true);
         if let Some(version) = self.config.proxy_protocol {
             let header = proxy_header::encode(version, dial.addresses);
             let sent = stream.write_all(&header).await;

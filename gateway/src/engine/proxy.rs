@@ -1,7 +1,6 @@
 //! A request on its way to a cluster, and its response on its way back.
 
 use super::{
-    affinity,
     attempt::{Plan, Tried, Tries},
     deadline::{Clock, Deadlines},
     down::DownError,
@@ -55,8 +54,7 @@ pub(super) async fn forward<'f>(
     let mut tries = Tries::new(plan);
     match tries.run(flow).await {
         Tried::Response(head, pump) => {
-            flow.record
-                .report(Outcome::answered(head.status(), head.grpc_status()));
+            flow.record.report(Outcome::Answered(head.status()));
             respond(flow, route, target, head, pump).await;
             Ok(())
         }
@@ -126,7 +124,6 @@ fn plan<'a>(
     let Some(head) = &flow.record.head else {
         return Err(RequestError::codec().into());
     };
-    let affinity = affinity::of(cluster, head, flow.conn.info.peer.ip());
     let (version, upgrades) = (head.version(), head.upgrade().is_some());
     let idempotent = matches!(
         *head.http_method(),
@@ -148,9 +145,7 @@ fn plan<'a>(
     } else {
         cluster.protocol_for(client)
     };
-    flow.set_cookie = affinity.set_cookie;
     Ok(Plan {
-        key: affinity.key,
         cluster,
         policy,
         protocol,
@@ -255,9 +250,6 @@ fn outgoing(
         for filters in [&target.filters, &route.filters] {
             filters.apply_response(head, request, &context);
         }
-    }
-    if let Some(cookie) = flow.set_cookie.take() {
-        head.append("set-cookie", cookie.as_bytes());
     }
     let now = if head.get(Known::Date).is_some() {
         0

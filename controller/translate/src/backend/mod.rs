@@ -10,7 +10,8 @@ use endpoints::{Selected, Selection};
 use gwanmun_api::Object;
 use gwanmun_ir::{
     CircuitBreakers, Cluster, ClusterIdentity, ClusterKey, Discovery, EndpointSet, Key,
-    LoadBalancing, OutlierDetection, Resource, SourceRef, UpstreamProtocol, UpstreamTls,
+    LoadBalancing, OutlierDetection, ProxyProtocolVersion, Resource, SourceRef, TcpKeepalive,
+    UpstreamProtocol, UpstreamTls,
 };
 use registry::Destination;
 use std::collections::BTreeMap;
@@ -103,6 +104,15 @@ pub(crate) struct ClusterPolicy {
     pub(crate) limits: CircuitBreakers,
     /// Ejection of failing endpoints.
     pub(crate) outlier: Option<OutlierDetection>,
+    /// Longest time without a byte of a connection that is forwarded as bytes, in milliseconds; 0
+    /// means unlimited. 3,600,000 by default.
+    pub(crate) tcp_idle_timeout_ms: Option<u64>,
+    /// Longest life of a connection, in milliseconds.
+    pub(crate) max_connection_duration_ms: Option<u64>,
+    /// TCP keepalive.
+    pub(crate) keepalive: Option<TcpKeepalive>,
+    /// Which version of the PROXY protocol connections begin with.
+    pub(crate) proxy_protocol: Option<ProxyProtocolVersion>,
     /// TLS towards the endpoints. `Secret`s it names are emitted by whoever fills this.
     pub(crate) tls: Option<UpstreamTls>,
     /// What to speak in place of what the port says: `h2UpgradePolicy: UPGRADE` is `Http2`,
@@ -114,7 +124,21 @@ pub(crate) struct ClusterPolicy {
 
 /// What was resolved already: routes name the same backends again and again.
 #[derive(Debug, Default)]
-pub(crate) struct Resolved(BTreeMap<ResolvedKey, Result<ClusterKey, BackendError>>);
+pub(crate) struct Resolved {
+    clusters: BTreeMap<ResolvedKey, Result<ClusterKey, BackendError>>,
+    /// What policies say about connections that are forwarded as bytes.
+    tcp_idle_timeouts_ms: BTreeMap<ClusterKey, u64>,
+}
+
+/// Longest time without a byte of a connection that is forwarded as bytes, unless a policy says
+/// otherwise, in milliseconds.
+pub(crate) const TCP_IDLE_TIMEOUT_MS: u64 = 3_600_000;
+
+/// What the policy of a cluster that [`cluster`] resolved says about the longest time without a
+/// byte of connections that are forwarded as bytes, in milliseconds; 0 means unlimited.
+pub(crate) fn tcp_idle_timeout_ms(sink: &Sink, cluster: &ClusterKey) -> Option<u64> {
+    sink.resolved.tcp_idle_timeouts_ms.get(cluster).copied()
+}
 
 /// All of a [`BackendRequest`]; TLS by its suffix.
 type ResolvedKey = (String, String, Option<u16>, String, bool, Option<String>);
@@ -137,11 +161,11 @@ pub(crate) fn cluster(
         request.require_http2,
         request.tls.as_ref().map(|(_, suffix)| (*suffix).to_owned()),
     );
-    if let Some(known) = sink.resolved.0.get(&key) {
+    if let Some(known) = sink.resolved.clusters.get(&key) {
         return known.clone();
     }
     let result = resolve(store, options, sink, request);
-    sink.resolved.0.insert(key, result.clone());
+    sink.resolved.clusters.insert(key, result.clone());
     result
 }
 
@@ -169,6 +193,10 @@ fn resolve(
     let (key, taken) = claim(sink, &identity, request.client_namespace);
     if taken {
         return Ok(key);
+    }
+    if let Some(idle) = policy.tcp_idle_timeout_ms {
+        let timeouts = &mut sink.resolved.tcp_idle_timeouts_ms;
+        timeouts.insert(key.clone(), idle);
     }
     let selection = Selection {
         store,
@@ -276,10 +304,10 @@ fn build(
     Cluster {
         hash: None,
         warmup: None,
-        max_connection_duration_ms: None,
-        keepalive: None,
+        max_connection_duration_ms: policy.max_connection_duration_ms,
+        keepalive: policy.keepalive,
         http2_keepalive: None,
-        proxy_protocol: None,
+        proxy_protocol: policy.proxy_protocol,
         key,
         name: identity.name,
         discovery,

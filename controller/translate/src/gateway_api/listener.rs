@@ -6,7 +6,7 @@ use super::{
     grant::Referrer,
     status::{Decision, Reason},
 };
-use crate::{Code, Severity, backend, names};
+use crate::{Code, Severity, backend, names, proxy_protocol};
 use gwanmun_api::{
     Kind, Object, ObjectKey,
     gateway_api::{FromNamespaces, FrontendTls, GROUP, ListenerEntry, ProtocolType, TlsMode},
@@ -396,13 +396,14 @@ impl<'a> Listener<'a> {
                 socket: chain.listener.clone(),
                 address: *bind,
             });
-            cx.sink.resource(Resource::Listener(gwanmun_ir::Listener {
-                proxy_protocol: None,
+            let proxy_protocol = proxy_protocol::of_gateway(cx.store, cx.options, owner, cx.sink);
+            cx.sink.listener(gwanmun_ir::Listener {
+                proxy_protocol,
                 key: chain.listener.clone(),
                 address: *bind,
                 port,
                 transport: Transport::Tcp,
-            }));
+            });
             cx.sink.resource(Resource::Chain(Box::new(chain)));
         }
     }

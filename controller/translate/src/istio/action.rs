@@ -1,17 +1,13 @@
 //! What a VirtualService's rule does: forward, redirect or answer.
 
 use super::{
+    destination::Caller,
     headers,
     route::{Rule, matches_prefix},
     world::Voice,
 };
-use crate::{
-    Code,
-    backend::{self, BackendError, BackendRequest},
-};
-use gwanmun_api::istio::{
-    Destination, HttpDirectResponse, HttpRedirect, HttpRouteDestination, RedirectPortSelection,
-};
+use crate::Code;
+use gwanmun_api::istio::{HttpDirectResponse, HttpRedirect, RedirectPortSelection};
 use gwanmun_ir::{
     Action, DirectResponse, Failure, PathMatch, Redirect, RedirectPath, RedirectPort, Target,
     WeightedTarget,
@@ -177,6 +173,12 @@ fn direct_response(
 fn forward(rule: &Rule<'_, '_>, voice: &mut Voice<'_, '_>) -> Action {
     let routes = &rule.rule.route;
     let single = routes.len() == 1;
+    let caller = Caller {
+        world: rule.world,
+        namespace: rule.namespace(),
+        port: rule.place.port,
+        otherwise: "requests are answered with 503",
+    };
     let mut targets = Vec::new();
     for (index, route) in routes.iter().enumerate() {
         let field = format!("{}.route[{index}]", rule.field());
@@ -190,7 +192,7 @@ fn forward(rule: &Rule<'_, '_>, voice: &mut Voice<'_, '_>) -> Action {
         } else {
             u32::try_from(weight).unwrap_or(0)
         };
-        let target = target(rule, route, &field, voice);
+        let target = caller.target(route.destination.as_ref(), &field, voice);
         if weight > 0 {
             targets.push(WeightedTarget {
                 target,
@@ -214,86 +216,5 @@ fn forward(rule: &Rule<'_, '_>, voice: &mut Voice<'_, '_>) -> Action {
             Target::Cluster(_) => Action::Forward(targets),
         },
         _ => Action::Forward(targets),
-    }
-}
-
-fn target(
-    rule: &Rule<'_, '_>,
-    route: &HttpRouteDestination,
-    field: &str,
-    voice: &mut Voice<'_, '_>,
-) -> Target {
-    let destination = route.destination.as_ref();
-    let Some(destination) = destination.filter(|destination| !destination.host.is_empty()) else {
-        let message = "required; requests are answered with 503";
-        voice.error(
-            Code::SchemaValidation,
-            format!("{field}.destination.host"),
-            message,
-        );
-        return Target::Fail(Failure::ClusterNotFound);
-    };
-    let field = format!("{field}.destination");
-    let host = rule.world.qualified(&destination.host, rule.namespace());
-    let Ok(port) = port(destination) else {
-        let message = "not a port; requests are answered with 503";
-        voice.error(
-            Code::SchemaValidation,
-            format!("{field}.port.number"),
-            message,
-        );
-        return Target::Fail(Failure::ClusterNotFound);
-    };
-    let mut request = BackendRequest {
-        host: &host,
-        client_namespace: &rule.world.options.namespace,
-        port,
-        subset: destination.subset.as_deref().unwrap_or_default(),
-        require_http2: false,
-        tls: None,
-    };
-    let (store, options) = (rule.world.store, rule.world.options);
-    let mut found = backend::cluster(store, options, voice.sink, &request);
-    if let Err(BackendError::PortRequired(_)) = found {
-        let message = format!(
-            "required, as {host} has several ports; the Gateway's port {} is used",
-            rule.place.port
-        );
-        voice.error(
-            Code::DestinationPortRequired,
-            format!("{field}.port"),
-            message,
-        );
-        request.port = Some(rule.place.port);
-        found = backend::cluster(store, options, voice.sink, &request);
-    }
-    match found {
-        Ok(key) => Target::Cluster(key),
-        Err(error) => {
-            let (code, part) = blame(&error);
-            let message = format!("{error}; requests are answered with 503");
-            voice.error(code, format!("{field}.{part}"), message);
-            Target::Fail(Failure::ClusterNotFound)
-        }
-    }
-}
-
-/// The port a destination names, if any.
-fn port(destination: &Destination) -> Result<Option<u16>, ()> {
-    let number = destination.port.as_ref().and_then(|port| port.number);
-    match number {
-        None | Some(0) => Ok(None),
-        Some(number) => u16::try_from(number).map(Some).map_err(|_error| ()),
-    }
-}
-
-/// The code and the field of a destination that cannot be used.
-fn blame(error: &BackendError) -> (Code, &'static str) {
-    match error {
-        BackendError::HostNotFound(_) => (Code::ReferencedResourceNotFound, "host"),
-        BackendError::PortNotFound { .. } => (Code::ReferencedResourceNotFound, "port"),
-        BackendError::PortRequired(_) => (Code::DestinationPortRequired, "port"),
-        BackendError::UnsupportedProtocol { .. } => (Code::InvalidValue, "port"),
-        BackendError::SubsetNotFound { .. } => (Code::SubsetNotFound, "subset"),
     }
 }

@@ -20,7 +20,7 @@ use gwanmun_api::{
     Kind, core,
     istio::{
         ClientTlsSettings, ConnectionPoolSettings, DestinationRule, DestinationRuleSpec,
-        LoadBalancerSettings, OutlierDetection, ServiceEntry, Subset, TrafficPolicy,
+        LoadBalancerSettings, OutlierDetection, ProxyProtocol, ServiceEntry, Subset, TrafficPolicy,
     },
 };
 use gwanmun_ir::Hostname;
@@ -82,6 +82,7 @@ pub(super) struct Effective<'a> {
     pub(super) load_balancer: Option<&'a LoadBalancerSettings>,
     pub(super) connection_pool: Option<&'a ConnectionPoolSettings>,
     pub(super) outlier_detection: Option<&'a OutlierDetection>,
+    pub(super) proxy_protocol: Option<&'a ProxyProtocol>,
     /// TLS, the object that says so, and the field.
     pub(super) tls: Option<(&'a ClientTlsSettings, Ref<'a, DestinationRule>, String)>,
 }
@@ -103,6 +104,8 @@ impl<'a> Effective<'a> {
                 load_balancer: own.load_balancer.as_ref(),
                 connection_pool: own.connection_pool.as_ref(),
                 outlier_detection: own.outlier_detection.as_ref(),
+                // Not one of the settings of a port.
+                proxy_protocol: policy.proxy_protocol.as_ref().or(self.proxy_protocol),
                 tls: own.tls.as_ref().map(|own| tls(own, &field)),
             };
             return;
@@ -110,6 +113,7 @@ impl<'a> Effective<'a> {
         self.load_balancer = policy.load_balancer.as_ref().or(self.load_balancer);
         self.connection_pool = policy.connection_pool.as_ref().or(self.connection_pool);
         self.outlier_detection = policy.outlier_detection.as_ref().or(self.outlier_detection);
+        self.proxy_protocol = policy.proxy_protocol.as_ref().or(self.proxy_protocol);
         if let Some(own) = &policy.tls {
             self.tls = Some(tls(own, field));
         }

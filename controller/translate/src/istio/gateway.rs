@@ -2,8 +2,10 @@
 //!
 //! Gateways are taken oldest first and their servers in order; on each bound port and address the
 //! first server decides what the port is. Plaintext HTTP servers become one filter chain with one
-//! route table, each server with TLS becomes one of its own, and a server that does not fit is
-//! dropped and reported (IST0145).
+//! route table, each server with TLS and HTTP inside becomes one of its own, and a server that does
+//! not fit is dropped and reported (IST0145). What the others become is decided by the
+//! VirtualServices ([`l4`](super::l4)): without one that routes them they have no chain, and a port
+//! without chains is not bound.
 
 use super::{
     ports, secret,
@@ -11,11 +13,11 @@ use super::{
     tls,
     world::{Voice, World, source},
 };
-use crate::{Code, Ref, names, output::Sink};
+use crate::{Code, Ref, names, output::Sink, proxy_protocol};
 use gwanmun_api::{core::Service, istio};
 use gwanmun_ir::{
-    AppProtocol, BindAddress, ChainKey, ChainMatch, FilterChain, ForwardClientCert, HostRule,
-    Hostname, HttpOptions, Listener, Resource, Security, Transport,
+    AppProtocol, BindAddress, ChainKey, ChainMatch, FilterChain, HostRule, Hostname, HttpOptions,
+    Listener, ListenerKey, Resource, Security, Transport,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,22 +42,46 @@ pub(super) struct Table<'a> {
     pub(super) servers: Vec<Attached<'a>>,
 }
 
+/// A server whose connections are forwarded as bytes, and the chain that its routes are put on:
+/// its own, or with TLS passed through a copy for each of them.
+#[derive(Clone, Debug)]
+pub(super) struct L4Server<'a> {
+    pub(super) chain: FilterChain,
+    pub(super) server: Attached<'a>,
+}
+
 /// What is served, as the VirtualServices see it.
 #[derive(Debug, Default)]
 pub(super) struct Tables<'a> {
     pub(super) tables: Vec<Table<'a>>,
+    pub(super) l4: Vec<L4Server<'a>>,
     /// `namespace/name` of the Gateways that mean this workload.
     pub(super) gateways: BTreeSet<String>,
     slots: BTreeMap<(u16, BindAddress), Slot>,
+    keys: BTreeSet<String>,
 }
 
 /// What a bound port and address is.
 #[derive(Debug)]
 enum Slot {
-    /// Plaintext: the table of its HTTP servers, or nothing for TCP.
-    Plain(Option<usize>),
+    /// Plaintext HTTP: the table of its servers.
+    Http(usize),
+    /// Bytes without TLS, of one server.
+    Tcp,
     /// TLS: the names claimed, and by whom.
     Tls(Vec<(Hostname, String)>),
+}
+
+impl Tables<'_> {
+    /// The listeners, and a server of each chain on them.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = (&ListenerKey, &Attached<'_>)> {
+        let http = self.tables.iter().flat_map(|table| {
+            let servers = table.servers.iter();
+            servers.map(|server| (&table.chain.listener, server))
+        });
+        let l4 = self.l4.iter();
+        http.chain(l4.map(|one| (&one.chain.listener, &one.server)))
+    }
 }
 
 /// Decides which Gateways are served and how; emits listeners and filter chains.
@@ -84,7 +110,12 @@ pub(super) fn tables<'a>(world: &World<'a>, sink: &mut Sink) -> Tables<'a> {
     }
     for table in &mut tables.tables {
         table.chain.matches.hostnames = hostnames(&table.servers);
-        emit(table, sink);
+        if let Some(first) = table.servers.first() {
+            emit(world, first, &table.chain, sink);
+        }
+        for more in table.servers.iter().skip(1) {
+            listener(world, more, &table.chain, sink);
+        }
     }
     duplicate_certificates(world, &tables, sink);
     tables
@@ -186,54 +217,67 @@ fn place<'a>(
     let checked = &attached.checked;
     let field = checked.field();
     let slot = (port, checked.bind);
-    let table_count = tables.tables.len();
-    let dropped = |reason: String| {
+    let dropped = |reason: &str| {
         format!("{reason} on port {port}, so this server is not served; the older one wins")
     };
-    match (tables.slots.get_mut(&slot), checked.plan) {
-        (None, Plan::Http) => {
-            tables.slots.insert(slot, Slot::Plain(Some(table_count)));
-            tables.tables.push(table(world, port, attached, voice));
+    let plan = checked.plan;
+    let conflict = match tables.slots.get_mut(&slot) {
+        None => {
+            let slot_content = match plan {
+                Plan::Http => Slot::Http(tables.tables.len()),
+                Plan::Tcp => Slot::Tcp,
+                Plan::ClosedTls | Plan::Https | Plan::Passthrough | Plan::TlsTcp => {
+                    Slot::Tls(claims(&attached))
+                }
+            };
+            tables.slots.insert(slot, slot_content);
+            None
         }
-        (None, Plan::Tcp) => {
-            tables.slots.insert(slot, Slot::Plain(None));
-        }
-        (None, Plan::Https | Plan::ClosedTls) => {
-            let claims = claims(&attached);
-            tables.slots.insert(slot, Slot::Tls(claims));
-            tables.tables.push(table(world, port, attached, voice));
-        }
-        (Some(Slot::Plain(Some(index))), Plan::Http) => {
+        Some(Slot::Http(index)) if plan == Plan::Http => {
             if let Some(table) = tables.tables.get_mut(*index) {
                 table.servers.push(attached);
             }
+            return;
         }
-        (Some(Slot::Tls(claimed)), Plan::Https | Plan::ClosedTls) => {
+        Some(Slot::Tls(claimed)) if plan.is_tls() => {
             let names = claims(&attached);
-            let conflict = claimed
+            let found = claimed
                 .iter()
                 .find(|(name, _)| names.iter().any(|(own, _)| own == name));
-            if let Some((name, owner)) = conflict {
-                let message = dropped(format!("host `{name}` is claimed by {owner}"));
-                voice.error(Code::ConflictingGateways, format!("{field}.hosts"), message);
-                return;
+            let conflict = found
+                .map(|(name, owner)| ("hosts", format!("host `{name}` is claimed by {owner}")));
+            if conflict.is_none() {
+                claimed.extend(names);
             }
-            claimed.extend(names);
-            tables.tables.push(table(world, port, attached, voice));
+            conflict
         }
-        (Some(Slot::Plain(_)), plan) => {
-            let what = if plan.is_tls() {
-                "plaintext"
-            } else {
-                "another plaintext protocol"
-            };
-            let message = dropped(format!("{what} is spoken"));
-            voice.error(Code::ConflictingGateways, format!("{field}.port"), message);
+        Some(Slot::Tls(_)) => Some(("port", "TLS is spoken".to_owned())),
+        Some(Slot::Http(_) | Slot::Tcp) if plan.is_tls() => {
+            Some(("port", "plaintext is spoken".to_owned()))
         }
-        (Some(Slot::Tls(_)), Plan::Http | Plan::Tcp) => {
-            let message = dropped("TLS is spoken".to_owned());
-            voice.error(Code::ConflictingGateways, format!("{field}.port"), message);
+        Some(Slot::Tcp) if plan == Plan::Tcp => {
+            Some(("port", "another server takes every connection".to_owned()))
         }
+        Some(Slot::Http(_) | Slot::Tcp) => {
+            Some(("port", "another plaintext protocol is spoken".to_owned()))
+        }
+    };
+    if let Some((part, reason)) = conflict {
+        let message = dropped(&reason);
+        voice.error(
+            Code::ConflictingGateways,
+            format!("{field}.{part}"),
+            message,
+        );
+        return;
+    }
+    let chain = chain(world, port, &attached, tables, voice);
+    if plan.is_http() {
+        let servers = vec![attached];
+        tables.tables.push(Table { chain, servers });
+    } else {
+        let server = attached;
+        tables.l4.push(L4Server { chain, server });
     }
 }
 
@@ -246,42 +290,40 @@ fn claims(attached: &Attached<'_>) -> Vec<(Hostname, String)> {
         .collect()
 }
 
-/// Starts the table of a server that shares no other's.
-fn table<'a>(
-    world: &World<'a>,
+/// The chain of a server that shares no other's.
+fn chain(
+    world: &World<'_>,
     port: u16,
-    attached: Attached<'a>,
+    attached: &Attached<'_>,
+    tables: &mut Tables<'_>,
     voice: &mut Voice<'_, '_>,
-) -> Table<'a> {
+) -> FilterChain {
     let checked = &attached.checked;
-    let (name, namespace) = (attached.gateway.name(), attached.gateway.namespace());
     let security = tls::security(world, checked, voice);
-    let key = if checked.plan.is_tls() {
-        let port_name = if checked.port_name.is_empty() {
-            checked.index.to_string()
-        } else {
-            checked.port_name.clone()
-        };
-        format!("https.{}.{port_name}.{name}.{namespace}", checked.port)
-    } else {
-        match checked.bind {
-            BindAddress::Any => format!("http.{port}"),
-            BindAddress::Ip(address) => format!("http.{port}.{address}"),
-        }
-    };
     let (created, rank) = names::rank(attached.gateway.object);
-    let chain = FilterChain {
-        key: ChainKey::new(key),
+    let hosts = std::slice::from_ref(attached);
+    FilterChain {
+        key: ChainKey::new(chain_key(port, attached, tables)),
         listener: names::listener(checked.bind, port, Transport::Tcp),
-        matches: ChainMatch::default(),
-        protocol: AppProtocol::Http(HttpOptions {
-            forward_client_cert: ForwardClientCert::SanitizeSet,
-            host_rule: HostRule::Exclusive,
-            path_normalization: world.mesh.path_normalization(),
-            trusted_hops: world.mesh.trusted_hops(),
-            detect_misdirected: security != Security::Plaintext,
-            accept_http10: false,
-        }),
+        matches: ChainMatch {
+            hostnames: if checked.plan == Plan::Tcp {
+                Vec::new()
+            } else {
+                hostnames(hosts)
+            },
+        },
+        protocol: if checked.plan.is_http() {
+            AppProtocol::Http(HttpOptions {
+                forward_client_cert: world.mesh.forward_client_cert(),
+                host_rule: HostRule::Exclusive,
+                path_normalization: world.mesh.path_normalization(),
+                trusted_hops: world.mesh.trusted_hops(),
+                detect_misdirected: security != Security::Plaintext,
+                accept_http10: false,
+            })
+        } else {
+            AppProtocol::Tcp
+        },
         security,
         rank: (created, format!("{rank} {:04}", checked.index)),
         port: checked.port,
@@ -289,11 +331,34 @@ fn table<'a>(
             attached.gateway.object,
             checked.field().replace("spec.", ""),
         ),
-    };
-    Table {
-        chain,
-        servers: vec![attached],
     }
+}
+
+/// The chain's key: with the place of the server where its port's name is missing or not its own.
+fn chain_key(port: u16, attached: &Attached<'_>, tables: &mut Tables<'_>) -> String {
+    let checked = &attached.checked;
+    let kind = match checked.plan {
+        Plan::ClosedTls | Plan::Https => "https",
+        Plan::Http => "http",
+        Plan::Passthrough | Plan::TlsTcp => "tls",
+        Plan::Tcp => "tcp",
+    };
+    if !checked.plan.is_tls() {
+        return match checked.bind {
+            BindAddress::Any => format!("{kind}.{port}"),
+            BindAddress::Ip(address) => format!("{kind}.{port}.{address}"),
+        };
+    }
+    let (name, namespace) = (attached.gateway.name(), attached.gateway.namespace());
+    let of = |port_name: &str| format!("{kind}.{}.{port_name}.{name}.{namespace}", checked.port);
+    let mut key = of(&checked.port_name);
+    if checked.port_name.is_empty() || tables.keys.contains(&key) {
+        key = of(&checked.index.to_string());
+    }
+    while !tables.keys.insert(key.clone()) {
+        key.push('+');
+    }
+    key
 }
 
 /// The hosts of a chain; empty when one of them is every host.
@@ -306,20 +371,25 @@ fn hostnames(servers: &[Attached<'_>]) -> Vec<Hostname> {
     names.into_iter().cloned().collect()
 }
 
-fn emit(table: &Table<'_>, sink: &mut Sink) {
-    let Some(first) = table.servers.first() else {
-        return;
-    };
-    let bound = table.chain.listener.as_str().rsplit_once(':');
+/// Adds a chain with its listener.
+pub(super) fn emit(world: &World<'_>, server: &Attached<'_>, chain: &FilterChain, sink: &mut Sink) {
+    listener(world, server, chain, sink);
+    sink.resource(Resource::Chain(Box::new(chain.clone())));
+}
+
+/// Adds the listener of a chain as one of its servers wants it.
+fn listener(world: &World<'_>, server: &Attached<'_>, chain: &FilterChain, sink: &mut Sink) {
+    let bound = chain.listener.as_str().rsplit_once(':');
     let Some(port) = bound.and_then(|(_, port)| port.parse::<u16>().ok()) else {
         return;
     };
-    sink.resource(Resource::Listener(Listener {
-        proxy_protocol: None,
-        key: table.chain.listener.clone(),
-        address: first.checked.bind,
+    let gateway = server.gateway.object;
+    let proxy_protocol = proxy_protocol::of_gateway(world.store, world.options, gateway, sink);
+    sink.listener(Listener {
+        proxy_protocol,
+        key: chain.listener.clone(),
+        address: server.checked.bind,
         port,
         transport: Transport::Tcp,
-    }));
-    sink.resource(Resource::Chain(Box::new(table.chain.clone())));
+    });
 }

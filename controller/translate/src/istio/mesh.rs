@@ -4,9 +4,12 @@ use crate::{Code, Finding, Options, Severity, Store, output::Sink};
 use gwanmun_api::{
     Object,
     core::ConfigMap,
-    istio::{self, H2UpgradePolicy, HttpRetry, MeshConfig, MeshProxyConfig, TlsProtocol},
+    istio::{
+        self, ForwardClientCertDetails, GatewayTopology, H2UpgradePolicy, HttpRetry, MeshConfig,
+        MeshProxyConfig, TcpKeepalive, TlsProtocol,
+    },
 };
-use gwanmun_ir::{PathNormalization, ServerHeader};
+use gwanmun_ir::{ForwardClientCert, PathNormalization, ServerHeader};
 use std::rc::Rc;
 
 /// The mesh configuration in force.
@@ -19,7 +22,7 @@ pub(crate) struct Mesh {
 impl Mesh {
     /// Reads key `mesh` of the ConfigMap `istio` in the root namespace. One that cannot be read
     /// counts as absent, and is reported. It is read once for each `sink`.
-    pub(super) fn read(store: &Store, options: &Options, sink: &mut Sink) -> Rc<Self> {
+    pub(crate) fn read(store: &Store, options: &Options, sink: &mut Sink) -> Rc<Self> {
         if let Some(mesh) = &sink.mesh {
             return Rc::clone(mesh);
         }
@@ -87,6 +90,11 @@ impl Mesh {
         timeout.millis().ok().filter(|millis| *millis > 0)
     }
 
+    /// Probes of upstream connections of services for which no DestinationRule says anything.
+    pub(super) fn tcp_keepalive(&self) -> Option<&TcpKeepalive> {
+        self.config.tcp_keepalive.as_ref()
+    }
+
     /// Policy of services for which no DestinationRule says anything.
     pub(super) fn traffic_policy(&self) -> Option<istio::TrafficPolicy> {
         let policy = self.config.default_traffic_policy.as_ref()?;
@@ -118,6 +126,12 @@ impl Mesh {
         defaults.map_or(&[], |defaults| &defaults.cipher_suites)
     }
 
+    /// Key exchange groups of servers that do not say.
+    pub(super) fn ecdh_curves(&self) -> &[String] {
+        let defaults = self.config.tls_defaults.as_ref();
+        defaults.map_or(&[], |defaults| &defaults.ecdh_curves)
+    }
+
     /// How paths are normalised.
     pub(super) fn path_normalization(&self) -> PathNormalization {
         let wanted = self.config.path_normalization.as_ref();
@@ -138,12 +152,36 @@ impl Mesh {
 
     /// How many proxies in front of the gateway are trusted.
     pub(super) fn trusted_hops(&self) -> u32 {
-        let topology = self
-            .proxy()
-            .and_then(|proxy| proxy.gateway_topology.as_ref());
-        topology
+        self.topology()
             .and_then(|topology| topology.num_trusted_proxies)
             .unwrap_or(0)
+    }
+
+    /// What becomes of `x-forwarded-client-cert`.
+    pub(super) fn forward_client_cert(&self) -> ForwardClientCert {
+        match self
+            .topology()
+            .and_then(|topology| topology.forward_client_cert_details.as_ref())
+        {
+            Some(ForwardClientCertDetails::Sanitize) => ForwardClientCert::Sanitize,
+            Some(ForwardClientCertDetails::ForwardOnly) => ForwardClientCert::ForwardOnly,
+            Some(ForwardClientCertDetails::AppendForward) => ForwardClientCert::AppendForward,
+            Some(ForwardClientCertDetails::AlwaysForwardOnly) => {
+                ForwardClientCert::AlwaysForwardOnly
+            }
+            Some(
+                ForwardClientCertDetails::SanitizeSet
+                | ForwardClientCertDetails::Undefined
+                | ForwardClientCertDetails::Unknown(_),
+            )
+            | None => ForwardClientCert::SanitizeSet,
+        }
+    }
+
+    /// Whether every connection begins with a PROXY protocol header.
+    pub(crate) fn expects_proxy_protocol(&self) -> bool {
+        self.topology()
+            .is_some_and(|topology| topology.proxy_protocol.is_some())
     }
 
     /// What the `server` header of responses says.
@@ -157,6 +195,10 @@ impl Mesh {
         }
         let value = server.value.clone().filter(|value| !value.is_empty());
         ServerHeader::Overwrite(value.unwrap_or_else(|| "gwanmun".to_owned()))
+    }
+
+    fn topology(&self) -> Option<&GatewayTopology> {
+        self.proxy()?.gateway_topology.as_ref()
     }
 
     fn proxy(&self) -> Option<&MeshProxyConfig> {
@@ -175,7 +217,18 @@ fn review(config: &MeshConfig, object: &Object, sink: &mut Sink) {
     let upgrade = upgrade
         .filter(|value| !value.is_known())
         .map(ToString::to_string);
+    let proxy = config.default_config.as_ref();
+    let forward = proxy
+        .and_then(|proxy| proxy.gateway_topology.as_ref())
+        .and_then(|topology| topology.forward_client_cert_details.as_ref());
+    let forward = forward
+        .filter(|value| !value.is_known())
+        .map(ToString::to_string);
     for (name, unknown) in [
+        (
+            "defaultConfig.gatewayTopology.forwardClientCertDetails",
+            forward,
+        ),
         ("pathNormalization.normalization", paths),
         ("h2UpgradePolicy", upgrade),
     ] {

@@ -1,16 +1,20 @@
 //! Istio objects become configuration and findings.
 //!
 //! Gateways become listeners and filter chains ([`gateway`]), VirtualServices the routes on them
-//! ([`virtual_service`]), DestinationRules the policies of clusters, for the Gateway API too
+//! ([`virtual_service`], [`l4`]), DestinationRules the policies of clusters, for the Gateway API too
 //! ([`destination_rule`]). Rules for the mesh have no effect on a gateway.
 
 mod action;
+mod client_certificate;
 mod delegate;
+mod destination;
 pub(crate) mod destination_rule;
 mod gateway;
 mod headers;
+mod l4;
 mod matches;
 pub(crate) mod mesh;
+mod origination;
 mod others;
 mod policy;
 mod ports;

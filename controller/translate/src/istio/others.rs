@@ -118,6 +118,15 @@ fn targets(
 }
 
 impl World<'_> {
+    /// Whether a RequestAuthentication verifies tokens at this gateway.
+    pub(super) fn authenticates_requests(&self) -> bool {
+        self.store.all::<RequestAuthentication>().any(|policy| {
+            let spec = policy.content.spec.clone().unwrap_or_default();
+            let targets = targets(&spec.target_refs, spec.target_ref.as_ref());
+            self.is_meant(policy.object, spec.selector.as_ref(), &targets)
+        })
+    }
+
     /// Whether a policy means this gateway: by naming a Gateway of the Gateway API, or by its
     /// selector from the root namespace or the gateway's.
     fn is_meant(

@@ -2,20 +2,18 @@
 
 use super::{
     destination_rule::Effective,
-    secret,
+    origination,
     world::{Voice, World},
 };
 use crate::{Code, backend::ClusterPolicy, output::Sink};
 use gwanmun_api::{
     ProtoDuration,
     istio::{
-        ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy,
-        LoadBalancerSettings, OutlierDetection, SimpleLb, TrafficPolicy,
+        ConnectionPoolSettings, H2UpgradePolicy, LoadBalancerSettings, OutlierDetection,
+        ProxyProtocol, ProxyProtocolVersion, SimpleLb, TcpKeepalive, TrafficPolicy,
     },
 };
-use gwanmun_ir::{
-    CircuitBreakers, LoadBalancing, SecretKey, Sni, UpstreamProtocol, UpstreamTls, Verification,
-};
+use gwanmun_ir::{CircuitBreakers, LoadBalancing, UpstreamProtocol};
 
 /// A time that stands for "never", in milliseconds: a year.
 const NEVER_MS: u64 = 365 * 24 * 3_600_000;
@@ -37,9 +35,18 @@ pub(super) fn cluster(
             .filter(|millis| *millis > 0)
             .or_else(|| world.mesh.connect_timeout_ms()),
         idle_timeout_ms: millis(idle).map(|millis| if millis == 0 { NEVER_MS } else { millis }),
+        tcp_idle_timeout_ms: tcp.and_then(|tcp| millis(tcp.idle_timeout.as_ref())),
+        max_connection_duration_ms: tcp
+            .and_then(|tcp| millis(tcp.max_connection_duration.as_ref()))
+            .filter(|millis| *millis > 0),
+        keepalive: tcp
+            .and_then(|tcp| tcp.tcp_keepalive.as_ref())
+            .or(world.mesh.tcp_keepalive())
+            .map(keepalive),
+        proxy_protocol: effective.proxy_protocol.map(proxy_protocol),
         limits: pool.map(limits).unwrap_or_default(),
         outlier: effective.outlier_detection.map(outlier),
-        tls: tls(world, effective, sink),
+        tls: origination::tls(world, effective, sink),
         protocol: protocol(world, pool),
         ..ClusterPolicy::default()
     }
@@ -47,6 +54,28 @@ pub(super) fn cluster(
 
 fn millis(duration: Option<&ProtoDuration>) -> Option<u64> {
     duration?.millis().ok()
+}
+
+fn keepalive(settings: &TcpKeepalive) -> gwanmun_ir::TcpKeepalive {
+    let seconds = |duration| {
+        let millis: Option<u64> = millis(duration);
+        let seconds = millis.map(|millis| millis.div_ceil(1000));
+        seconds.and_then(|seconds| u32::try_from(seconds).ok())
+    };
+    gwanmun_ir::TcpKeepalive {
+        probes: settings.probes,
+        time_seconds: seconds(settings.time.as_ref()),
+        interval_seconds: seconds(settings.interval.as_ref()),
+    }
+}
+
+fn proxy_protocol(settings: &ProxyProtocol) -> gwanmun_ir::ProxyProtocolVersion {
+    match settings.version {
+        Some(ProxyProtocolVersion::V2) => gwanmun_ir::ProxyProtocolVersion::V2,
+        Some(ProxyProtocolVersion::V1 | ProxyProtocolVersion::Unknown(_)) | None => {
+            gwanmun_ir::ProxyProtocolVersion::V1
+        }
+    }
 }
 
 fn balancing(settings: &LoadBalancerSettings) -> LoadBalancing {
@@ -118,113 +147,10 @@ fn outlier(settings: &OutlierDetection) -> gwanmun_ir::OutlierDetection {
     }
 }
 
-/// TLS towards endpoints. What cannot be done names a secret that does not exist, so that
-/// connections fail: never plaintext, never without the verification that is asked for.
-fn tls(world: &World<'_>, effective: &Effective<'_>, sink: &mut Sink) -> Option<UpstreamTls> {
-    let (settings, rule, field) = effective.tls.as_ref()?;
-    let mut voice = Voice {
-        object: rule.object,
-        sink,
-    };
-    let (client_certificate, verification) = match settings.mode.as_ref()? {
-        ClientTlsMode::Disable => return None,
-        ClientTlsMode::Simple => (None, verification(world, settings, field, &mut voice)),
-        ClientTlsMode::Mutual => (
-            Some(client_certificate(world, settings, field, &mut voice)),
-            verification(world, settings, field, &mut voice),
-        ),
-        mode @ (ClientTlsMode::IstioMutual | ClientTlsMode::Unknown(_)) => {
-            let message = format!("{mode} is not supported, so connections fail");
-            voice.error(Code::NoEffectYet, format!("{field}.mode"), message);
-            let nothing = || SecretKey::new("unusable://mesh-identity");
-            (Some(nothing()), Verification::Anchors(nothing()))
-        }
-    };
-    let sni = settings.sni.clone().filter(|sni| !sni.is_empty());
-    Some(UpstreamTls {
-        sni: sni.map_or(Sni::FromHost, Sni::Name),
-        verification,
-        subject_alt_names: settings.subject_alt_names.clone(),
-        client_certificate,
-    })
-}
-
-fn credential(settings: &ClientTlsSettings) -> Option<&str> {
-    settings
-        .credential_name
-        .as_deref()
-        .filter(|name| !name.is_empty())
-}
-
-fn client_certificate(
-    world: &World<'_>,
-    settings: &ClientTlsSettings,
-    field: &str,
-    voice: &mut Voice<'_, '_>,
-) -> SecretKey {
-    if let Some(name) = credential(settings) {
-        let field = format!("{field}.credentialName");
-        return secret::key_pair(world, name, &field, Code::UnusableSecret, voice);
-    }
-    let message = if settings.client_certificate.is_some() {
-        "certificate files have no effect yet, so connections fail; use credentialName"
-    } else {
-        "MUTUAL needs a certificate, so connections fail"
-    };
-    voice.error(
-        Code::NoEffectYet,
-        format!("{field}.clientCertificate"),
-        message,
-    );
-    SecretKey::new("unusable://file")
-}
-
-fn verification(
-    world: &World<'_>,
-    settings: &ClientTlsSettings,
-    field: &str,
-    voice: &mut Voice<'_, '_>,
-) -> Verification {
-    if settings.insecure_skip_verify == Some(true) {
-        let port = field.contains("portLevelSettings");
-        let code = if port {
-            Code::NoServerVerificationOnPort
-        } else {
-            Code::NoServerVerification
-        };
-        let message =
-            "the server is not verified: anyone on the way can read and change everything";
-        voice.warn(code, format!("{field}.insecureSkipVerify"), message);
-        return Verification::InsecureSkip;
-    }
-    let file = settings
-        .ca_certificates
-        .as_deref()
-        .filter(|file| !file.is_empty());
-    match (credential(settings), file) {
-        (Some(name), _) => {
-            let field = format!("{field}.credentialName");
-            Verification::Anchors(secret::anchors(world, name, &field, voice))
-        }
-        (None, None | Some("system")) => Verification::System,
-        (None, Some(_)) => {
-            let message = "certificate files have no effect yet, so connections fail; use \
-                           credentialName";
-            voice.error(
-                Code::NoEffectYet,
-                format!("{field}.caCertificates"),
-                message,
-            );
-            Verification::Anchors(SecretKey::new("unusable://file"))
-        }
-    }
-}
-
 /// Says what of a policy has no effect or is wrong.
 pub(super) fn review(policy: &TrafficPolicy, field: &str, voice: &mut Voice<'_, '_>) {
     for (name, set) in [
         ("tunnel", policy.tunnel.is_some()),
-        ("proxyProtocol", policy.proxy_protocol.is_some()),
         ("retryBudget", policy.retry_budget.is_some()),
     ] {
         if set {
@@ -234,6 +160,25 @@ pub(super) fn review(policy: &TrafficPolicy, field: &str, voice: &mut Voice<'_, 
                 "has no effect yet",
             );
         }
+    }
+    let proxy = policy.proxy_protocol.as_ref();
+    if proxy.is_some() && policy.tunnel.is_some() {
+        let message = "not allowed together with tunnel";
+        voice.error(
+            Code::SchemaValidation,
+            format!("{field}.proxyProtocol"),
+            message,
+        );
+    }
+    if let Some(ProxyProtocolVersion::Unknown(text)) =
+        proxy.and_then(|proxy| proxy.version.as_ref())
+    {
+        let message = format!("`{text}` is not known; V1 is used");
+        voice.error(
+            Code::UnknownValue,
+            format!("{field}.proxyProtocol.version"),
+            message,
+        );
     }
     let blocks = Blocks {
         load_balancer: policy.load_balancer.as_ref(),
@@ -324,12 +269,16 @@ fn review_pool(settings: &ConnectionPoolSettings, field: &str, voice: &mut Voice
     let mut parts: Vec<(&str, bool)> = Vec::new();
     let mut durations: Vec<(&str, Option<&ProtoDuration>)> = Vec::new();
     if let Some(tcp) = &settings.tcp {
-        parts.push(("tcp.tcpKeepalive", tcp.tcp_keepalive.is_some()));
-        parts.push((
-            "tcp.maxConnectionDuration",
-            tcp.max_connection_duration.is_some(),
-        ));
         durations.push(("tcp.connectTimeout", tcp.connect_timeout.as_ref()));
+        durations.push(("tcp.idleTimeout", tcp.idle_timeout.as_ref()));
+        durations.push((
+            "tcp.maxConnectionDuration",
+            tcp.max_connection_duration.as_ref(),
+        ));
+        if let Some(keepalive) = &tcp.tcp_keepalive {
+            durations.push(("tcp.tcpKeepalive.time", keepalive.time.as_ref()));
+            durations.push(("tcp.tcpKeepalive.interval", keepalive.interval.as_ref()));
+        }
     }
     if let Some(http) = &settings.http {
         if let Some(H2UpgradePolicy::Unknown(text)) = &http.h2_upgrade_policy {

@@ -59,6 +59,7 @@ pub(super) fn drafts(
             rule,
         };
         context.without_effect(&mut voice);
+        context.claims(&mut voice);
         if rule.matches.is_empty() {
             found.extend(context.draft(None, &mut voice));
             break;
@@ -186,6 +187,26 @@ impl Rule<'_, '_> {
             ("", None) => "-".to_owned(),
             (rule, None) => rule.to_owned(),
             (rule, Some(entry)) => format!("{rule}.{entry}"),
+        }
+    }
+
+    /// Reports matches by claims of tokens that nothing verifies.
+    fn claims(&self, voice: &mut Voice<'_, '_>) {
+        for (number, entry) in self.rule.matches.iter().enumerate() {
+            for (part, headers) in [
+                ("headers", &entry.headers),
+                ("withoutHeaders", &entry.without_headers),
+            ] {
+                let claims = headers
+                    .keys()
+                    .any(|name| name.starts_with("@request.auth."));
+                if claims && !self.world.authenticates_requests() {
+                    let message = "looks at claims of tokens, which no RequestAuthentication \
+                                   verifies at this gateway";
+                    let field = format!("{}.match[{number}].{part}", self.field());
+                    voice.error(Code::ClaimsWithoutAuthentication, field, message);
+                }
+            }
         }
     }
 

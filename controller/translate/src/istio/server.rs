@@ -1,7 +1,7 @@
 //! One server of an Istio Gateway: what its port, protocol, hosts and TLS mode amount to.
 //!
-//! A server that demands something this version does not do is never served without it: its port
-//! stays closed, or its server names fail the handshake.
+//! A server that demands something a gateway without a mesh cannot do is never served without it:
+//! handshakes for its server names fail.
 
 use super::world::Voice;
 use crate::Code;
@@ -18,16 +18,29 @@ pub(super) enum Plan {
     Http,
     /// TLS is terminated, HTTP inside.
     Https,
-    /// Connections without TLS, which are not forwarded yet: the port stays closed.
+    /// TLS is not terminated: the server name says where it goes.
+    Passthrough,
+    /// Bytes without TLS.
     Tcp,
+    /// TLS is terminated, bytes inside.
+    TlsTcp,
 }
 
 impl Plan {
     /// Whether connections speak TLS.
     pub(super) fn is_tls(self) -> bool {
         match self {
-            Self::ClosedTls | Self::Https => true,
+            Self::ClosedTls | Self::Https | Self::Passthrough | Self::TlsTcp => true,
             Self::Http | Self::Tcp => false,
+        }
+    }
+
+    /// Whether the server has a table of HTTP routes, or none at all; otherwise what it forwards
+    /// is connections.
+    pub(super) fn is_http(self) -> bool {
+        match self {
+            Self::ClosedTls | Self::Http | Self::Https => true,
+            Self::Passthrough | Self::Tcp | Self::TlsTcp => false,
         }
     }
 }
@@ -197,14 +210,21 @@ fn plan(server: &Server, field: &str, voice: &mut Voice<'_, '_>) -> Option<Plan>
             Some(with_tls(&protocol, tls, field, voice))
         }
         "TCP" | "MONGO" | "REDIS" | "MYSQL" => {
-            if tls.is_some_and(|tls| tls.mode.is_some()) {
-                let message = format!("not allowed for {protocol}; the server is not served");
-                voice.error(Code::SchemaValidation, field_of("tls"), message);
-            } else {
-                let message = format!("{protocol} has no effect yet, so the port stays closed");
-                voice.error(Code::NoEffectYet, field_of("port.protocol"), message);
+            if tls.is_none() {
+                return Some(Plan::Tcp);
             }
-            Some(Plan::Tcp)
+            let message = format!(
+                "not allowed for {protocol} (did you mean the protocol TLS?), so the server is \
+                 not served"
+            );
+            voice.error(Code::SchemaValidation, field_of("tls"), message);
+            None
+        }
+        "UDP" => {
+            let message = "a VirtualService has no routes for UDP, so the server is not served; \
+                           use a Gateway and UDPRoute of the Gateway API";
+            voice.error(Code::UnknownValue, field_of("port.protocol"), message);
+            None
         }
         "" => {
             let message = "required, so the server is not served";
@@ -261,29 +281,60 @@ fn with_tls(
     let field_mode = format!("{field}.tls.mode");
     let refused = "so handshakes for these hosts fail";
     match mode {
-        ServerTlsMode::Simple if protocol == "HTTPS" => Plan::Https,
+        ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual => {
+            if protocol == "HTTPS" {
+                Plan::Https
+            } else {
+                Plan::TlsTcp
+            }
+        }
+        ServerTlsMode::Passthrough => {
+            passthrough(tls, field, voice);
+            Plan::Passthrough
+        }
+        ServerTlsMode::IstioMutual => {
+            let message = format!(
+                "ISTIO_MUTUAL needs the identity that a mesh gives to its workloads, {refused} \
+                 (did you mean MUTUAL, with credentialName?)"
+            );
+            voice.error(Code::InvalidValue, field_mode, message);
+            Plan::ClosedTls
+        }
+        ServerTlsMode::AutoPassthrough => {
+            let message = format!(
+                "AUTO_PASSTHROUGH is for traffic between the clusters of a mesh, {refused} (did \
+                 you mean PASSTHROUGH, with a VirtualService's `tls` rules?)"
+            );
+            voice.error(Code::InvalidValue, field_mode, message);
+            Plan::ClosedTls
+        }
         ServerTlsMode::Unknown(text) => {
             let message = format!("`{text}` is not known, {refused}");
             voice.error(Code::UnknownValue, field_mode, message);
             Plan::ClosedTls
         }
-        ServerTlsMode::Passthrough if tls.mode.is_none() => {
-            let message = format!(
-                "not set, which means PASSTHROUGH and has no effect yet, {refused} (did you mean \
-                 SIMPLE?)"
-            );
-            voice.error(Code::NoEffectYet, field_mode, message);
-            Plan::ClosedTls
-        }
-        ServerTlsMode::Simple
-        | ServerTlsMode::Passthrough
-        | ServerTlsMode::Mutual
-        | ServerTlsMode::AutoPassthrough
-        | ServerTlsMode::IstioMutual
-        | ServerTlsMode::OptionalMutual => {
-            let message = format!("{mode} for {protocol} has no effect yet, {refused}");
-            voice.error(Code::NoEffectYet, field_mode, message);
-            Plan::ClosedTls
-        }
+    }
+}
+
+/// Says what a server that does not terminate TLS has no use for.
+fn passthrough(tls: &ServerTlsSettings, field: &str, voice: &mut Voice<'_, '_>) {
+    let credentials = tls.credential_name.is_some()
+        || !tls.credential_names.is_empty()
+        || tls.server_certificate.is_some()
+        || !tls.tls_certificates.is_empty()
+        || tls.ca_certificates.is_some()
+        || tls.ca_cert_credential_name.is_some()
+        || tls.ca_crl.is_some();
+    if credentials {
+        let (what, hint) = if tls.mode.is_none() {
+            (
+                "not set, which means PASSTHROUGH:",
+                " (did you mean SIMPLE?)",
+            )
+        } else {
+            ("with PASSTHROUGH", "")
+        };
+        let message = format!("{what} TLS is not terminated and certificates are not used{hint}");
+        voice.warn(Code::InvalidValue, format!("{field}.tls.mode"), message);
     }
 }

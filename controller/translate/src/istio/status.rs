@@ -26,17 +26,14 @@ type Told = BTreeMap<ObjectKey, (bool, Vec<String>)>;
 
 /// Tells Gateways of their listeners that could not be bound.
 fn unbound(world: &World<'_>, tables: &Tables<'_>, told: &mut Told) {
-    for table in &tables.tables {
-        let listener = &table.chain.listener;
+    for (listener, server) in tables.listeners() {
         let Some(ListenerState::Failed(reason)) = world.options.reports.get(listener) else {
             continue;
         };
-        for server in &table.servers {
-            let (failed, messages) = told.entry(server.gateway.key()).or_default();
-            *failed = true;
-            let field = server.checked.field();
-            messages.push(format!("{field}.port: {listener} is not bound: {reason}"));
-        }
+        let (failed, messages) = told.entry(server.gateway.key()).or_default();
+        *failed = true;
+        let field = server.checked.field();
+        messages.push(format!("{field}.port: {listener} is not bound: {reason}"));
     }
 }
 

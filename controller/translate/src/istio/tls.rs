@@ -1,7 +1,7 @@
-//! TLS towards clients: certificates, versions and cipher suites of a server.
+//! TLS towards clients: certificates, versions, cipher suites and curves of a server.
 
 use super::{
-    secret,
+    client_certificate, secret,
     server::{Checked, Plan},
     world::{Voice, World},
 };
@@ -37,6 +37,15 @@ const SUITES: [(&str, &str); 6] = [
     ),
 ];
 
+/// Key exchange groups by the names OpenSSL, Envoy and IANA have for them, and IANA's.
+const GROUPS: [(&[&str], &str); 5] = [
+    (&["x25519", "curve25519"], "x25519"),
+    (&["p-256", "prime256v1", "secp256r1"], "secp256r1"),
+    (&["p-384", "secp384r1"], "secp384r1"),
+    (&["x25519mlkem768"], "X25519MLKEM768"),
+    (&["secp256r1mlkem768"], "SecP256r1MLKEM768"),
+];
+
 /// How a server speaks TLS. A server that must not be served has no certificates: its handshakes
 /// fail, and less specific servers of the port do not answer in its place.
 pub(super) fn security(
@@ -44,17 +53,21 @@ pub(super) fn security(
     server: &Checked<'_>,
     voice: &mut Voice<'_, '_>,
 ) -> Security {
+    let http = vec![Alpn::H2, Alpn::Http11];
     match (server.plan, server.server.tls.as_ref()) {
         (Plan::Http | Plan::Tcp, _) => Security::Plaintext,
-        (Plan::Https, Some(tls)) => Security::Tls(policy(world, server, tls, voice)),
-        (Plan::ClosedTls | Plan::Https, _) => Security::Tls(TlsPolicy {
+        (Plan::Passthrough, _) => Security::Passthrough,
+        (Plan::Https, Some(tls)) => Security::Tls(policy(world, server, (tls, http), voice)),
+        // What the bytes inside are is between the client and the backend.
+        (Plan::TlsTcp, Some(tls)) => Security::Tls(policy(world, server, (tls, Vec::new()), voice)),
+        (Plan::ClosedTls | Plan::Https | Plan::TlsTcp, _) => Security::Tls(TlsPolicy {
             client: ClientCertificates::NotRequested,
             key_exchange_groups: Vec::new(),
             certificates: Vec::new(),
             min_version: TlsVersion::V12,
             max_version: TlsVersion::V13,
             cipher_suites: Vec::new(),
-            alpn: vec![Alpn::H2, Alpn::Http11],
+            alpn: http,
         }),
     }
 }
@@ -62,17 +75,16 @@ pub(super) fn security(
 fn policy(
     world: &World<'_>,
     server: &Checked<'_>,
-    tls: &ServerTlsSettings,
+    (tls, alpn): (&ServerTlsSettings, Vec<Alpn>),
     voice: &mut Voice<'_, '_>,
 ) -> TlsPolicy {
     let field = format!("{}.tls", server.field());
     let versions = versions(world, tls, &field, voice);
     let certificates = certificates(world, tls, &field, voice);
     let (min_version, max_version) = versions.unwrap_or((TlsVersion::V12, TlsVersion::V13));
-    without_effect(tls, &field, voice);
     TlsPolicy {
-        client: ClientCertificates::NotRequested,
-        key_exchange_groups: Vec::new(),
+        client: client_certificate::wanted(world, tls, &field, voice),
+        key_exchange_groups: groups(world, tls, &field, voice),
         certificates: if versions.is_some() {
             certificates
         } else {
@@ -81,43 +93,12 @@ fn policy(
         min_version,
         max_version,
         cipher_suites: cipher_suites(world, tls, &field, voice),
-        alpn: vec![Alpn::H2, Alpn::Http11],
+        alpn,
     }
 }
 
-/// What says nothing in mode SIMPLE, or nothing yet.
-fn without_effect(tls: &ServerTlsSettings, field: &str, voice: &mut Voice<'_, '_>) {
-    let client = [
-        ("caCertificates", tls.ca_certificates.is_some()),
-        ("caCrl", tls.ca_crl.is_some()),
-        (
-            "caCertCredentialName",
-            tls.ca_cert_credential_name.is_some(),
-        ),
-        ("subjectAltNames", !tls.subject_alt_names.is_empty()),
-        (
-            "verifyCertificateSpki",
-            !tls.verify_certificate_spki.is_empty(),
-        ),
-        (
-            "verifyCertificateHash",
-            !tls.verify_certificate_hash.is_empty(),
-        ),
-        ("insecureSkipVerify", tls.insecure_skip_verify == Some(true)),
-    ];
-    for (name, set) in client {
-        if set {
-            let message = "speaks of client certificates, which SIMPLE does not ask for (did you \
-                           mean MUTUAL?)";
-            voice.warn(Code::InvalidValue, format!("{field}.{name}"), message);
-        }
-    }
-    if !tls.ecdh_curves.is_empty() {
-        let message = "has no effect yet: the default curves are offered";
-        voice.warn(Code::NoEffectYet, format!("{field}.ecdhCurves"), message);
-    }
-}
-
+/// The server's certificates: of `credentialNames`, else `credentialName`, else
+/// `tlsCertificates`, else `serverCertificate`. Only one of them is allowed.
 fn certificates(
     world: &World<'_>,
     tls: &ServerTlsSettings,
@@ -128,36 +109,51 @@ fn certificates(
     for (index, name) in tls.credential_names.iter().enumerate() {
         names.push((format!("{field}.credentialNames[{index}]"), name));
     }
-    if let Some(name) = tls
-        .credential_name
-        .as_deref()
-        .filter(|name| !name.is_empty())
-    {
-        if !names.is_empty() {
-            let message = "credentialNames is set too and is used";
-            voice.error(
-                Code::SchemaValidation,
-                format!("{field}.credentialName"),
-                message,
+    let mut used = (!names.is_empty()).then_some("credentialNames");
+    let mut first = |name: &'static str, set: bool, voice: &mut Voice<'_, '_>| {
+        if let (true, Some(used)) = (set, used) {
+            let message = format!("{used} is set too and is used");
+            voice.error(Code::SchemaValidation, format!("{field}.{name}"), message);
+            return false;
+        }
+        if set {
+            used = Some(name);
+        }
+        set
+    };
+    let name = tls.credential_name.as_deref().unwrap_or_default();
+    if first("credentialName", !name.is_empty(), voice) {
+        names.push((format!("{field}.credentialName"), name));
+    }
+    let several = first("tlsCertificates", !tls.tls_certificates.is_empty(), voice);
+    let single = first(
+        "serverCertificate",
+        tls.server_certificate.is_some() || tls.private_key.is_some(),
+        voice,
+    );
+    let mut found = Vec::new();
+    for (field, name) in names {
+        let code = Code::InvalidGatewayCredential;
+        found.push(secret::key_pair(world, name, &field, code, voice));
+    }
+    if several {
+        for (index, one) in tls.tls_certificates.iter().enumerate() {
+            let field = format!("{field}.tlsCertificates[{index}]");
+            let pair = (
+                one.server_certificate.as_deref(),
+                one.private_key.as_deref(),
             );
-        } else {
-            names.push((format!("{field}.credentialName"), name));
+            found.extend(files(pair, &field, voice));
         }
     }
-    let files = tls.server_certificate.is_some() || !tls.tls_certificates.is_empty();
-    if files {
-        let message = if names.is_empty() {
-            "certificate files have no effect yet, so handshakes for these hosts fail; use \
-             credentialName"
-        } else {
-            "certificate files have no effect yet; the named Secrets are used"
-        };
-        voice.error(
-            Code::NoEffectYet,
-            format!("{field}.serverCertificate"),
-            message,
+    if single {
+        let pair = (
+            tls.server_certificate.as_deref(),
+            tls.private_key.as_deref(),
         );
-    } else if names.is_empty() {
+        found.extend(files(pair, field, voice));
+    }
+    if used.is_none() {
         let message = "no certificate is named, so handshakes for these hosts fail";
         voice.error(
             Code::SchemaValidation,
@@ -165,12 +161,63 @@ fn certificates(
             message,
         );
     }
-    names
-        .into_iter()
-        .map(|(field, name)| {
-            secret::key_pair(world, name, &field, Code::InvalidGatewayCredential, voice)
-        })
-        .collect()
+    found
+}
+
+/// A certificate and its private key in files; nothing unless both are named.
+fn files(
+    (certificates, private_key): (Option<&str>, Option<&str>),
+    field: &str,
+    voice: &mut Voice<'_, '_>,
+) -> Option<SecretKey> {
+    let certificates = certificates.unwrap_or_default();
+    let private_key = private_key.unwrap_or_default();
+    for (name, path) in [
+        ("serverCertificate", certificates),
+        ("privateKey", private_key),
+    ] {
+        if path.is_empty() {
+            let message = "required, so this certificate is not served";
+            voice.error(Code::SchemaValidation, format!("{field}.{name}"), message);
+            return None;
+        }
+    }
+    Some(secret::key_pair_files(certificates, private_key, voice))
+}
+
+/// The key exchange groups that are offered; empty for the defaults.
+fn groups(
+    world: &World<'_>,
+    tls: &ServerTlsSettings,
+    field: &str,
+    voice: &mut Voice<'_, '_>,
+) -> Vec<String> {
+    let wanted = if tls.ecdh_curves.is_empty() {
+        world.mesh.ecdh_curves()
+    } else {
+        &tls.ecdh_curves
+    };
+    let mut found: Vec<String> = Vec::new();
+    for (index, name) in wanted.iter().enumerate() {
+        let lower = name.to_ascii_lowercase();
+        let known = GROUPS
+            .iter()
+            .find(|(names, _)| names.contains(&lower.as_str()));
+        match known {
+            Some((_, iana)) if !found.iter().any(|group| group == iana) => {
+                found.push((*iana).to_owned());
+            }
+            Some(_) | None => {
+                let message = format!("`{name}` is repeated or not supported, and ignored");
+                voice.warn(
+                    Code::InvalidValue,
+                    format!("{field}.ecdhCurves[{index}]"),
+                    message,
+                );
+            }
+        }
+    }
+    found
 }
 
 /// Lowest and highest version; nothing when none is left that we speak.

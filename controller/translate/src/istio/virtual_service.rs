@@ -8,6 +8,7 @@
 use super::{
     delegate::{self, Written},
     gateway::{Attached, Table, Tables},
+    l4,
     route::{self, Draft},
     unreachable,
     visibility::{self, Scope},
@@ -47,6 +48,7 @@ pub(super) fn attach(world: &World<'_>, tables: &Tables<'_>, sink: &mut Sink) {
             }
         }
     }
+    let l4 = l4::attach(world, tables, (&candidates, &by_gateway), sink);
     let mut attached = BTreeSet::new();
     for table in &tables.tables {
         let mut rows = Rows::new(world, table);
@@ -65,27 +67,65 @@ pub(super) fn attach(world: &World<'_>, tables: &Tables<'_>, sink: &mut Sink) {
         rows.emit(sink);
     }
     for (index, candidate) in candidates.iter().enumerate() {
-        if !attached.contains(&index) {
-            unattached(candidate, tables, sink);
+        let spec = candidate.object.content.spec.as_ref();
+        let (tls, tcp) = spec.map_or((0, 0), |spec| (spec.tls.len(), spec.tcp.len()));
+        let http = !candidate.rules.is_empty();
+        for (what, rules, server) in [
+            ("", http && !attached.contains(&index), "HTTP server"),
+            (
+                "tls",
+                tls > 0 && !l4.tls.contains(&index),
+                "server with TLS PASSTHROUGH",
+            ),
+            ("tcp", tcp > 0 && !l4.tcp.contains(&index), "TCP server"),
+        ] {
+            if rules {
+                unattached(candidate, tables, (what, server), sink);
+            }
         }
     }
 }
 
-/// Says why a VirtualService that names a served Gateway is on none of its servers.
-fn unattached(candidate: &Candidate<'_>, tables: &Tables<'_>, sink: &mut Sink) {
+/// Says why rules of a VirtualService that names a served Gateway are on none of its servers.
+fn unattached(
+    candidate: &Candidate<'_>,
+    tables: &Tables<'_>,
+    (rules, server): (&str, &str),
+    sink: &mut Sink,
+) {
     let mut served = candidate
         .gateways
         .iter()
         .filter(|id| tables.gateways.contains(*id));
-    if served.next().is_none() || candidate.rules.is_empty() {
+    if served.next().is_none() {
         return;
     }
-    let mut voice = Voice {
-        object: candidate.object.object,
-        sink,
-    };
-    let message = "no HTTP server of its Gateways has such a host for this namespace, so the rules have no effect";
-    voice.warn(Code::HostNotInGateway, "spec.hosts", message);
+    let mut voice = candidate.voice(sink);
+    if rules.is_empty() {
+        let message = "no HTTP server of its Gateways has such a host for this namespace, so the rules have no effect";
+        voice.warn(Code::HostNotInGateway, "spec.hosts", message);
+    } else {
+        let message = format!(
+            "no {server} of its Gateways is meant by these rules and has such a host for this \
+             namespace, so they have no effect"
+        );
+        voice.warn(Code::HostNotInGateway, format!("spec.{rules}"), message);
+    }
+}
+
+impl<'a> Candidate<'a> {
+    /// Where findings about the VirtualService go.
+    pub(super) fn voice<'s>(&self, sink: &'s mut Sink) -> Voice<'a, 's> {
+        Voice {
+            object: self.object.object,
+            sink,
+        }
+    }
+
+    /// Its hosts, qualified.
+    pub(super) fn hosts(&self) -> &[Hostname] {
+        &self.hosts
+    }
 }
 
 /// The VirtualServices that name a Gateway and are visible here, in their order.
@@ -151,15 +191,7 @@ fn candidate<'a>(
         voice.warn(Code::NoEffectOnGateway, "spec.exportTo", message);
         return None;
     };
-    for (name, rules) in [("tls", spec.tls.len()), ("tcp", spec.tcp.len())] {
-        if rules > 0 {
-            voice.warn(
-                Code::NoEffectYet,
-                format!("spec.{name}"),
-                "has no effect yet",
-            );
-        }
-    }
+    l4::review(spec, &mut voice);
     if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
         voice.error(
             Code::SchemaValidation,
@@ -290,7 +322,7 @@ impl Attached<'_> {
     fn is_closed(&self) -> bool {
         use super::server::Plan;
         match self.checked.plan {
-            Plan::ClosedTls | Plan::Tcp => true,
+            Plan::ClosedTls | Plan::Passthrough | Plan::Tcp | Plan::TlsTcp => true,
             Plan::Http | Plan::Https => false,
         }
     }
@@ -488,7 +520,7 @@ impl<'w, 'a, 't> Rows<'w, 'a, 't> {
 }
 
 /// The more specific of each pair of a server's and a VirtualService's hosts that overlap.
-fn shared_hosts(server: &Attached<'_>, candidate: &Candidate<'_>) -> Vec<Hostname> {
+pub(super) fn shared_hosts(server: &Attached<'_>, candidate: &Candidate<'_>) -> Vec<Hostname> {
     let namespace = candidate.object.namespace();
     let mut found: Vec<Hostname> = Vec::new();
     for host in &server.checked.hosts {
