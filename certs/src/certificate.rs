@@ -20,6 +20,7 @@ pub struct Certificate {
     validity: Validity,
     is_ca: bool,
     public_key: Vec<u8>,
+    key_hash: [u8; 32],
     raw_subject: Vec<u8>,
     raw_issuer: Vec<u8>,
 }
@@ -98,6 +99,7 @@ impl Certificate {
             },
             is_ca: parsed.is_ca(),
             public_key: parsed.public_key().subject_public_key.data.to_vec(),
+            key_hash: Sha256::digest(parsed.public_key().raw).into(),
             raw_subject: parsed.subject().as_raw().to_vec(),
             raw_issuer: parsed.issuer().as_raw().to_vec(),
         })
@@ -115,6 +117,11 @@ impl Certificate {
     /// The certificate in DER.
     pub fn der(&self) -> &CertificateDer<'static> {
         &self.der
+    }
+
+    /// The certificate in PEM: lines of 64 characters, each ended.
+    pub fn pem(&self) -> String {
+        pem::encode(CERTIFICATE, &self.der)
     }
 
     /// Distinguished name of the subject, as `CN=a, O=b`.
@@ -155,6 +162,44 @@ impl Certificate {
     /// SHA-256 of the DER, in lower-case hexadecimal.
     pub fn fingerprint(&self) -> String {
         hex(&Sha256::digest(self.der.as_ref()))
+    }
+
+    /// SHA-256 of the public key with its algorithm (SubjectPublicKeyInfo, DER).
+    pub fn key_hash(&self) -> [u8; 32] {
+        self.key_hash
+    }
+
+    /// Whether it is over within `seconds` from `now`, or over already.
+    pub fn expires_within(&self, now: i64, seconds: i64) -> bool {
+        self.validity.not_after.saturating_sub(seconds) < now
+    }
+
+    /// Distinguished name of the subject as [RFC 2253] has it, last component first, in ASCII:
+    /// other bytes are escaped as `\XX`.
+    ///
+    /// [RFC 2253]: https://www.rfc-editor.org/rfc/rfc2253
+    pub fn subject_rfc2253(&self) -> String {
+        crate::name::rfc2253(&self.raw_subject)
+    }
+
+    /// What its extended key usage extension permits, by OpenSSL's names or as object identifiers.
+    /// Nothing when there is no such extension: then everything is permitted.
+    pub fn extended_key_usages(&self) -> Option<Vec<String>> {
+        let (_, parsed) = X509Certificate::from_der(&self.der).ok()?;
+        let usage = parsed.extended_key_usage().ok()??.value;
+        let known = [
+            (usage.any, "anyExtendedKeyUsage"),
+            (usage.server_auth, "serverAuth"),
+            (usage.client_auth, "clientAuth"),
+            (usage.code_signing, "codeSigning"),
+            (usage.email_protection, "emailProtection"),
+            (usage.time_stamping, "timeStamping"),
+            (usage.ocsp_signing, "OCSPSigning"),
+        ];
+        let names = known.iter().filter(|(set, _)| *set);
+        let names = names.map(|(_, name)| (*name).to_owned());
+        let others = usage.other.iter().map(ToString::to_string);
+        Some(names.chain(others).collect())
     }
 
     /// Whether the certificate is for `host` (lower case): a DNS name, its wildcard of one label,
@@ -252,7 +297,8 @@ fn pattern_covers(pattern: &str, host: &str) -> bool {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] = [
         '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
     ];

@@ -6,6 +6,7 @@ mod anchors;
 mod certificate;
 mod error;
 mod key_pair;
+mod name;
 mod pem;
 
 pub use anchors::Anchors;

@@ -1,6 +1,7 @@
 //! Cuts PEM text into blocks that know where they stand.
 
 use crate::{CertError, Problem};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls_pki_types::pem::{PemObject, SectionKind};
 
 /// One block of PEM text.
@@ -99,10 +100,21 @@ fn marker<'a>(line: &'a str, start: &str) -> Option<&'a str> {
 
 /// Decodes standard base64; nothing when it is malformed.
 pub fn base64(text: &str) -> Option<Vec<u8>> {
-    let label = "-----BEGIN CERTIFICATE-----\n";
-    let text = format!("{label}{}\n-----END CERTIFICATE-----\n", text.trim());
-    match Section::from_pem_reader(&mut text.as_bytes()) {
-        Ok(Section(bytes)) => Some(bytes),
-        Err(_) => None,
+    STANDARD.decode(text.trim()).ok()
+}
+
+/// PEM text with lines of 64 characters.
+pub(crate) fn encode(label: &str, der: &[u8]) -> String {
+    let digits = STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && index % 64 == 0 {
+            text.push('\n');
+        }
+        text.push(digit);
     }
+    text.push_str("\n-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    text
 }

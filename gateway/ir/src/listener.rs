@@ -108,7 +108,7 @@ pub enum Security {
 }
 
 /// How a [`FilterChain`] terminates TLS.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TlsPolicy {
     /// Certificates, most preferred first; one fitting the client's SNI and algorithms is served.
@@ -133,8 +133,17 @@ pub struct TlsPolicy {
     pub client: ClientCertificates,
 }
 
+impl TlsPolicy {
+    /// The secrets it names: certificates, and anchors for those of clients.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretKey> {
+        let anchors = self.client.validation();
+        let anchors = anchors.map(|validation| &validation.anchors);
+        self.certificates.iter().chain(anchors)
+    }
+}
+
 /// What a [`TlsPolicy`] asks of clients.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ClientCertificates {
     /// No certificate is asked for.
@@ -166,7 +175,7 @@ impl ClientCertificates {
 /// What makes a client's certificate valid: a path to an anchor that is in time, fit for client
 /// authentication and not revoked, and, where such lists are given, one of the names, and one of
 /// the pins of either list.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientValidation {
     /// Trust anchors and revocation lists. A key that names nothing, or nothing usable, fails every

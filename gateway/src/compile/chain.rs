@@ -2,14 +2,13 @@
 
 use super::CompiledRoute;
 use crate::{
-    listener::{ChainTable, DEFAULT_HTTP},
+    listener::{ChainTable, DEFAULT_HTTP, Termination},
     route::{
         HostMap, Replaced, VirtualHost,
         l4::{CompiledL4Route, L4Table},
     },
 };
 use gwanmun_ir::{AppProtocol, FilterChain, Hostname, RouteKey, SecretKey, Security};
-use rustls::ServerConfig;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -41,14 +40,11 @@ pub(super) struct ChainState {
 }
 
 impl ChainState {
-    /// Whether one of `secrets` is among its certificates.
+    /// Whether one of `secrets` is among its certificates or anchors.
     pub(super) fn uses(&self, secrets: &BTreeSet<SecretKey>) -> bool {
         let security = self.ir.as_ref().map(|ir| &ir.security);
         match security {
-            Some(Security::Tls(policy)) => policy
-                .certificates
-                .iter()
-                .any(|certificate| secrets.contains(certificate)),
+            Some(Security::Tls(policy)) => policy.secrets().any(|key| secrets.contains(key)),
             Some(Security::Plaintext | Security::Passthrough) | None => false,
         }
     }
@@ -138,7 +134,7 @@ impl ChainState {
     pub(super) fn build(
         &mut self,
         ir: &Arc<FilterChain>,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Arc<Termination>>,
     ) -> Arc<ChainTable> {
         let http = match &ir.protocol {
             AppProtocol::Http(http) => http.clone(),

@@ -97,7 +97,8 @@ impl Served {
 /// in it costs this connection only.
 pub(crate) async fn serve_connection(core: Arc<Core>, io: Io, info: ConnectionInfo) {
     let protocol = info.protocol;
-    let client = Client::new(info.peer.ip(), info.tls.is_some());
+    let certificate = info.tls.as_ref().and_then(|tls| tls.client.clone());
+    let client = Client::new(info.peer.ip(), info.tls.is_some()).with_certificate(certificate);
     let conn = Served { info, client };
     // Boxed: neither kind of connection has room for what the other needs.
     match protocol {

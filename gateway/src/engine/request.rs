@@ -121,7 +121,7 @@ fn find<'f>(flow: &mut Flow<'f>) -> Result<Chosen<'f>, LocalReply> {
     };
     let options = table.http_options(tls, head.host());
     gate::admit(head, options)?;
-    if let Some(address) = forward::enter(head, &conn.client, options.trusted_hops) {
+    if let Some(address) = forward::enter(head, &conn.client, options) {
         flow.record.remote = SocketAddr::new(address, 0);
     }
     match table.find(tls, &**head) {

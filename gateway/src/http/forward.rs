@@ -4,11 +4,13 @@
 //! adds come after those. A response: [`respond`], then the route's edits, then [`finish`].
 
 use super::date::http_date;
+use super::fields::Fields;
 use super::head::{RequestHead, ResponseHead, Scheme, Upgrade, Version};
 use super::known::Known;
 use super::uuid::uuid4;
-use gwanmun_ir::{Dialect, ServerHeader};
-use std::net::IpAddr;
+use crate::listener::ClientCertificate;
+use gwanmun_ir::{Dialect, ForwardClientCert, HttpOptions, ServerHeader};
+use std::{net::IpAddr, sync::Arc};
 
 /// The value of `server` where nothing else is configured.
 pub(crate) const SERVER: &str = "gwanmun";
@@ -18,6 +20,7 @@ pub(crate) const SERVER: &str = "gwanmun";
 pub(crate) struct Client {
     text: Box<str>,
     scheme: Scheme,
+    certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Client {
@@ -26,7 +29,14 @@ impl Client {
         Self {
             text: peer.to_canonical().to_string().into(),
             scheme: if tls { Scheme::Https } else { Scheme::Http },
+            certificate: None,
         }
+    }
+
+    /// The same client with its verified certificate, if it has one.
+    pub(crate) fn with_certificate(mut self, certificate: Option<Arc<ClientCertificate>>) -> Self {
+        self.certificate = certificate;
+        self
     }
 }
 
@@ -35,7 +45,12 @@ impl Client {
 ///
 /// The answer is the client's address as `x-forwarded-for` has it, where proxies in front are
 /// trusted and it names one.
-pub(crate) fn enter(head: &mut RequestHead, client: &Client, trusted_hops: u32) -> Option<IpAddr> {
+pub(crate) fn enter(
+    head: &mut RequestHead,
+    client: &Client,
+    options: &HttpOptions,
+) -> Option<IpAddr> {
+    let trusted_hops = options.trusted_hops;
     hop_by_hop(head);
     let trusted = trusted_address(head, trusted_hops);
     head.scheme = client.scheme;
@@ -50,7 +65,6 @@ pub(crate) fn enter(head: &mut RequestHead, client: &Client, trusted_hops: u32) 
                 )
         });
     }
-    fields.remove_known(Known::XForwardedClientCert);
     fields.append_known(Known::XForwardedFor, client.text.as_bytes());
     match fields.get(Known::XForwardedProto) {
         Some(proto) if trusted_hops > 0 => {
@@ -73,7 +87,29 @@ pub(crate) fn enter(head: &mut RequestHead, client: &Client, trusted_hops: u32) 
         None => fields.set_known(Known::XEnvoyExternalAddress, &[client.text.as_bytes()]),
     }
     fields.set_known(Known::XRequestId, &[&uuid4()]);
+    client_certificate(fields, client, options.forward_client_cert);
     trusted
+}
+
+/// What upstreams learn about the client's certificate; only one that was verified counts.
+fn client_certificate(fields: &mut Fields, client: &Client, rule: ForwardClientCert) {
+    const FIELD: Known = Known::XForwardedClientCert;
+    match (rule, &client.certificate) {
+        (ForwardClientCert::AlwaysForwardOnly, _) | (ForwardClientCert::ForwardOnly, Some(_)) => {}
+        (ForwardClientCert::SanitizeSet, Some(certificate)) => {
+            fields.set_known(FIELD, &[certificate.forwarded().as_bytes()]);
+        }
+        (ForwardClientCert::AppendForward, Some(certificate)) => {
+            fields.append_known(FIELD, certificate.forwarded().as_bytes());
+        }
+        (ForwardClientCert::Sanitize, _)
+        | (
+            ForwardClientCert::AppendForward
+            | ForwardClientCert::ForwardOnly
+            | ForwardClientCert::SanitizeSet,
+            None,
+        ) => fields.remove_known(FIELD),
+    }
 }
 
 /// The address that the last trusted proxy saw: the `hops`-th from the right. Nothing where there

@@ -64,7 +64,7 @@ pub(crate) fn request(data: &[u8]) {
         return;
     }
     let client = forward::Client::new([203, 0, 113, 7].into(), false);
-    forward::enter(&mut head, &client, options.trusted_hops);
+    forward::enter(&mut head, &client, &options);
     let dialect = Dialect::Istio {
         server: ServerHeader::PassThrough,
     };

@@ -1,6 +1,6 @@
 //! What is known about a client connection once it is accepted.
 
-use super::{ChainGroup, DrainSignal, ListenerTable};
+use super::{ChainGroup, ClientCertificate, DrainSignal, ListenerTable};
 use crate::telemetry::ListenerStats;
 use gwanmun_ir::{Alpn, TlsVersion};
 use std::{net::SocketAddr, sync::Arc};
@@ -39,6 +39,8 @@ pub(crate) struct TlsInfo {
     pub(crate) version: TlsVersion,
     /// Negotiated cipher suite, by IANA name.
     pub(crate) cipher: &'static str,
+    /// The client's certificate, where it was verified.
+    pub(crate) client: Option<Arc<ClientCertificate>>,
 }
 
 /// Which HTTP a connection speaks.

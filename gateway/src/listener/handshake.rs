@@ -1,9 +1,10 @@
 //! Finishes the handshake that a ClientHello begins.
 
-use super::{ChainGroup, TlsInfo, hello::Hello};
+use super::{ChainGroup, ClientCertificate, TlsInfo, hello::Hello};
+use gwanmun_certs::Certificate;
 use gwanmun_ir::{Alpn, TlsVersion};
 use rustls::{
-    CipherSuite, ProtocolVersion, ServerConfig, ServerConnection,
+    CipherSuite, ProtocolVersion, ServerConnection,
     server::{Accepted, Acceptor},
 };
 use std::{io, sync::Arc};
@@ -41,7 +42,7 @@ pub(super) async fn perform(
         sni: sni.clone(),
         error: error.to_string(),
     };
-    let Some(config) = group.tls.clone() else {
+    let Some(tls) = group.tls.clone() else {
         return Err(Rejected::NoChain { sni });
     };
     let accepted = accept(&mut stream, &bytes).await.map_err(failed)?;
@@ -52,35 +53,23 @@ pub(super) async fn perform(
         let error = "the server name is ambiguous".to_owned();
         return Err(Rejected::Handshake { sni, error });
     }
-    let config = fit_alpn(config, accepted.client_hello().alpn());
+    let config = Arc::clone(tls.config(accepted.client_hello().alpn()));
     let stream = StartHandshake::from_parts(accepted, stream)
         .into_stream(config)
         .await
         .map_err(failed)?;
-    let info = describe(stream.get_ref().1, sni.clone());
+    let connection = stream.get_ref().1;
+    let client = if tls.verifies() {
+        verified(connection).map_err(failed)?
+    } else {
+        None
+    };
+    let info = describe(connection, sni.clone(), client);
     Ok(Finished {
         stream,
         group: Arc::clone(group),
         info,
     })
-}
-
-/// A client that offers only protocols we do not have is served without any, as Envoy does;
-/// the library alone would refuse it.
-fn fit_alpn<'h>(
-    config: Arc<ServerConfig>,
-    offered: Option<impl Iterator<Item = &'h [u8]>>,
-) -> Arc<ServerConfig> {
-    let Some(mut offered) = offered else {
-        return config;
-    };
-    let known = &config.alpn_protocols;
-    if known.is_empty() || offered.any(|one| known.iter().any(|own| own == one)) {
-        return config;
-    }
-    let mut without = ServerConfig::clone(&config);
-    without.alpn_protocols.clear();
-    Arc::new(without)
 }
 
 /// A server name as chains are looked up: lower case, without trailing dot.
@@ -110,7 +99,20 @@ async fn accept(stream: &mut TcpStream, hello: &[u8]) -> io::Result<Accepted> {
     }
 }
 
-fn describe(connection: &ServerConnection, sni: Option<Arc<str>>) -> TlsInfo {
+/// The client's certificate, which was verified in this handshake or the one it resumes.
+fn verified(connection: &ServerConnection) -> io::Result<Option<Arc<ClientCertificate>>> {
+    let Some(leaf) = connection.peer_certificates().and_then(<[_]>::first) else {
+        return Ok(None);
+    };
+    let certificate = Certificate::from_der(leaf).map_err(io::Error::other)?;
+    Ok(Some(Arc::new(ClientCertificate::new(certificate))))
+}
+
+fn describe(
+    connection: &ServerConnection,
+    sni: Option<Arc<str>>,
+    client: Option<Arc<ClientCertificate>>,
+) -> TlsInfo {
     let version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => TlsVersion::V12,
         Some(_) | None => TlsVersion::V13,
@@ -125,6 +127,7 @@ fn describe(connection: &ServerConnection, sni: Option<Arc<str>>) -> TlsInfo {
         }),
         version,
         cipher: suite.map_or("-", |suite| cipher_name(suite.suite())),
+        client,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sockets, connections, and which filter chain a connection belongs to.
 
 mod accept;
+mod client;
 mod connection;
 mod drain;
 mod handshake;
@@ -11,10 +12,13 @@ mod serve;
 mod sniff;
 mod socket;
 mod table;
+mod termination;
 
 pub(crate) use accept::{Acceptor, run};
+pub(crate) use client::ClientCertificate;
 pub(crate) use connection::{ConnectionInfo, HttpVersion, TlsInfo};
 pub(crate) use drain::DrainSignal;
 pub(crate) use io::Io;
 pub(crate) use socket::{Sockets, bind};
 pub(crate) use table::{ChainGroup, ChainTable, DEFAULT_HTTP, ListenerTable, Mode};
+pub(crate) use termination::Termination;

@@ -1,9 +1,10 @@
 //! The filter chains of one socket.
 
+use super::Termination;
 use crate::route::{Group, HostMap, VirtualHost, bare_host, l4::L4Table};
 use gwanmun_ir::{
-    AppProtocol, FilterChain, ForwardClientCert, HostRule, Hostname, HttpOptions, Listener,
-    ListenerKey, PathNormalization, ProxyProtocol, Security,
+    AppProtocol, ClientCertificates, FilterChain, ForwardClientCert, HostRule, Hostname,
+    HttpOptions, Listener, ListenerKey, PathNormalization, ProxyProtocol, Security,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -196,7 +197,7 @@ pub(crate) struct ChainGroup {
     pub(crate) chains: Vec<Arc<ChainTable>>,
     /// How TLS is terminated: as the first chain with a usable certificate says. Nothing in
     /// plaintext, or when there is none.
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<Arc<Termination>>,
 }
 
 impl ChainGroup {
@@ -206,6 +207,10 @@ impl ChainGroup {
             .first()
             .map_or(Mode::Http, |first| Mode::of(&first.chain));
         chains.retain(|chain| Mode::of(&chain.chain) == mode);
+        // What one chain asks of clients must not be got around by another's way in.
+        if let Some(first) = chains.first().cloned() {
+            chains.retain(|chain| chain.clients() == first.clients());
+        }
         let tls = chains.iter().find_map(|chain| chain.tls.clone());
         Self {
             hostname,
@@ -243,7 +248,7 @@ pub(crate) struct ChainTable {
     /// How it treats HTTP.
     pub(crate) http: HttpOptions,
     /// How it terminates TLS; nothing in plaintext or without a usable certificate.
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<Arc<Termination>>,
     /// Its rules.
     pub(crate) hosts: Arc<HostMap<Arc<VirtualHost>>>,
     /// Its layer 4 rules.
@@ -251,6 +256,14 @@ pub(crate) struct ChainTable {
 }
 
 impl ChainTable {
+    /// What it asks of clients.
+    fn clients(&self) -> Option<&ClientCertificates> {
+        match &self.chain.security {
+            Security::Tls(policy) => Some(&policy.client),
+            Security::Plaintext | Security::Passthrough => None,
+        }
+    }
+
     /// Whether `newer` differs in its rules only.
     pub(crate) fn is_in_place_of(&self, newer: &Self) -> bool {
         let same_tls = match (&self.tls, &newer.tls) {

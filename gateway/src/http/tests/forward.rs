@@ -1,6 +1,6 @@
 //! What the gateway adds to requests, and in which order.
 
-use super::{client, h1_request, to_h1};
+use super::{client, h1_request, hops, to_h1};
 use crate::http::{RequestHead, Scheme, forward};
 use gwanmun_ir::{Dialect, ServerHeader};
 
@@ -20,7 +20,7 @@ fn shown(head: &mut RequestHead) -> String {
 fn fields_stand_in_envoys_order() {
     let mut head =
         h1_request("POST /a HTTP/1.1|Host: a|User-Agent: u|Transfer-Encoding: chunked|X: y");
-    assert_eq!(forward::enter(&mut head, &client(), 0), None);
+    assert_eq!(forward::enter(&mut head, &client(), &hops(0)), None);
     forward::attempt(&mut head, &ISTIO, 1, Some(300));
     head.append("x-route", b"r");
     assert_eq!(
@@ -41,7 +41,7 @@ fn fields_stand_in_envoys_order() {
 #[test]
 fn gateway_api_upstreams_get_no_envoy_fields() {
     let mut head = h1_request("GET / HTTP/1.1|Host: a|X-Envoy-Attempt-Count: 9|X-Envoy-Foo: 1");
-    forward::enter(&mut head, &client(), 0);
+    forward::enter(&mut head, &client(), &hops(0));
     forward::attempt(&mut head, &Dialect::GatewayApi, 1, Some(300));
     assert_eq!(
         shown(&mut head),
@@ -58,7 +58,7 @@ fn what_the_client_says_itself_is_overwritten_in_its_place() {
          X-Envoy-Original-Path: /x|X-Envoy-Retry-On: 5xx|X-Envoy-Foo: f|\
          X-Forwarded-Client-Cert: Hash=a|C: 3",
     );
-    forward::enter(&mut head, &client(), 0);
+    forward::enter(&mut head, &client(), &hops(0));
     forward::attempt(&mut head, &ISTIO, 1, None);
     assert_eq!(
         shown(&mut head),
@@ -87,7 +87,7 @@ fn trusted_hops_choose_the_clients_address() {
         ("X: y", 1, "203.0.113.7"),
     ] {
         let mut head = h1_request(&format!("GET / HTTP/1.1|Host: a|{fields}"));
-        let trusted = forward::enter(&mut head, &client(), hops);
+        let trusted = forward::enter(&mut head, &client(), &super::hops(hops));
         let shown = head.header("x-envoy-external-address").unwrap();
         assert_eq!(shown, external.as_bytes(), "{fields} {hops}");
         let expected = (external != "203.0.113.7").then(|| external.parse().unwrap());
@@ -105,13 +105,13 @@ fn the_protocol_is_the_clients_only_behind_trusted_proxies() {
         ("X: y", 1, "http", Scheme::Http),
     ] {
         let mut head = h1_request(&format!("GET / HTTP/1.1|Host: a|{fields}"));
-        forward::enter(&mut head, &client(), hops);
+        forward::enter(&mut head, &client(), &super::hops(hops));
         assert_eq!(head.header("x-forwarded-proto").unwrap(), proto.as_bytes());
         assert_eq!(head.scheme(), scheme, "{fields} {hops}");
     }
     let mut head = h1_request("GET / HTTP/1.1|Host: a");
     let tls = forward::Client::new("::ffff:192.0.2.1".parse().unwrap(), true);
-    forward::enter(&mut head, &tls, 0);
+    forward::enter(&mut head, &tls, &hops(0));
     assert_eq!(head.header("x-forwarded-proto"), Some(&b"https"[..]));
     assert_eq!(head.header("x-forwarded-for"), Some(&b"192.0.2.1"[..]));
 }
@@ -122,7 +122,7 @@ fn a_client_cannot_take_away_what_a_trusted_proxy_said() {
         "GET / HTTP/1.1|Host: a|Connection: x-forwarded-for, x-forwarded-proto, x-forwarded-host|\
          X-Forwarded-For: 1.1.1.1|X-Forwarded-Proto: https|X-Forwarded-Host: h",
     );
-    forward::enter(&mut head, &client(), 1);
+    forward::enter(&mut head, &client(), &hops(1));
     assert_eq!(
         head.header("x-forwarded-for"),
         Some(&b"1.1.1.1,203.0.113.7"[..])
@@ -134,7 +134,7 @@ fn a_client_cannot_take_away_what_a_trusted_proxy_said() {
 #[test]
 fn retry_fields_of_a_route_are_for_us() {
     let mut head = h1_request("GET / HTTP/1.1|Host: a|X-Envoy-Retry-On: reset");
-    forward::enter(&mut head, &client(), 0);
+    forward::enter(&mut head, &client(), &hops(0));
     assert_eq!(forward::take_retry_override(&mut head), None);
     head.set("x-envoy-retry-on", b"5xx");
     head.set("x-envoy-max-retries", b"4");

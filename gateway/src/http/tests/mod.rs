@@ -7,7 +7,9 @@ mod requests;
 mod responses;
 
 use super::{RequestHead, ResponseHead, Version, forward::Client, h1, h2 as convert};
+use crate::listener::DEFAULT_HTTP;
 use bytes::BytesMut;
+use gwanmun_ir::HttpOptions;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A head as a client of HTTP/1 sends it, lines joined by `|`.
@@ -104,6 +106,14 @@ pub(super) fn response_to_h1(head: &ResponseHead, client: Version) -> String {
     let mut out = Vec::new();
     h1::write_response(head, client, h1::Connection::KeepAlive, &mut out);
     lines(&out)
+}
+
+/// Options of a chain with this many trusted proxies in front.
+pub(super) fn hops(trusted_hops: u32) -> HttpOptions {
+    HttpOptions {
+        trusted_hops,
+        ..DEFAULT_HTTP
+    }
 }
 
 pub(super) fn client() -> Client {

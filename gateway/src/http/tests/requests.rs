@@ -1,11 +1,11 @@
 //! Requests: framing and hop-by-hop fields, every way through.
 
-use super::{client, h1_request, h2_request, to_h1, to_h2};
+use super::{client, h1_request, h2_request, hops, to_h1, to_h2};
 use crate::http::{RequestHead, forward};
 
 /// Removes what every request gets.
 fn plain(mut head: RequestHead) -> RequestHead {
-    forward::enter(&mut head, &client(), 0);
+    forward::enter(&mut head, &client(), &hops(0));
     for name in [
         "x-forwarded-for",
         "x-forwarded-proto",
