@@ -1,9 +1,5 @@
 //! Controller and gateway sides against each other, over real sockets and TLS.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on says where"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use futures_util::{FutureExt, future::BoxFuture};
 use gwanmun_discovery::{
