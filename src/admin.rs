@@ -8,10 +8,15 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use std::sync::Arc;
 
+/// Something to show, as it is now.
+pub(crate) type View = Box<dyn Fn() -> Value + Send + Sync>;
+
 /// What the paths show and do.
 pub(crate) struct Admin {
-    /// Objects and statuses.
-    pub(crate) control: Arc<Mutex<Control>>,
+    /// The configuration as the data plane has it, without private keys: a list.
+    pub(crate) resources: View,
+    /// Objects with their conditions, and everything there is to tell.
+    pub(crate) status: View,
     /// Log levels; absent where the program does not log.
     pub(crate) logging: Option<Logging>,
     /// Ends the process in good order.
@@ -19,6 +24,21 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
+    /// Shows what a process translates itself.
+    pub(crate) fn of(
+        control: &Arc<Mutex<Control>>,
+        logging: Logging,
+        stop: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let (resources, status) = (Arc::clone(control), Arc::clone(control));
+        Self {
+            resources: Box::new(move || redacted(resources.lock().resources())),
+            status: Box::new(move || status.lock().status()),
+            logging: Some(logging),
+            stop: Box::new(stop),
+        }
+    }
+
     /// The paths as the gateway library wants them.
     pub(crate) fn into_extra(self) -> ExtraAdmin {
         Arc::new(move |request| self.answer(request))
@@ -28,8 +48,8 @@ impl Admin {
         match request.path.as_str() {
             "/logging" => Some(self.logging(request)),
             "/quitquitquit" => Some(self.quit(request)),
-            "/resources" => Some(json(&resources(&self.control.lock()))),
-            "/status" => Some(json(&self.control.lock().status())),
+            "/resources" => Some(json(&(self.resources)())),
+            "/status" => Some(json(&(self.status)())),
             _ => None,
         }
     }
@@ -70,9 +90,9 @@ impl Admin {
     }
 }
 
-/// The configuration as the data plane has it, without private keys.
-pub(crate) fn resources(control: &Control) -> Value {
-    let resources: Vec<Resource> = control.resources().map(Resource::redacted).collect();
+/// Resources without private keys.
+pub(crate) fn redacted<'r>(resources: impl Iterator<Item = &'r Resource>) -> Value {
+    let resources: Vec<Resource> = resources.map(Resource::redacted).collect();
     serde_json::to_value(resources).unwrap_or_default()
 }
 

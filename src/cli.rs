@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Say which way a request would take, and why no other
     Explain(ExplainArgs),
+    /// Serve what a controller says: a gateway pod
+    Gateway(Box<GatewayArgs>),
     /// Serve a directory of manifests and follow its changes
     Run(Box<RunArgs>),
     /// Print every object with its conditions
@@ -52,6 +54,59 @@ pub(crate) struct RunArgs {
     pub(crate) workload: WorkloadArgs,
     #[command(flatten)]
     pub(crate) sockets: SocketArgs,
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+}
+
+/// Arguments of `gateway`.
+#[derive(Args, Debug)]
+pub(crate) struct GatewayArgs {
+    /// Controller to follow
+    #[arg(long, value_name = "HOST:PORT", env = "GWANMUN_CONTROLLER")]
+    pub(crate) controller: String,
+    /// Name that its certificate must have [default: HOST]
+    #[arg(long, value_name = "NAME", env = "GWANMUN_CONTROLLER_NAME")]
+    pub(crate) controller_name: Option<String>,
+    /// File with the authorities that vouch for the controller, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "GWANMUN_CA",
+        default_value = "/var/run/gwanmun/ca/ca.crt"
+    )]
+    pub(crate) ca: PathBuf,
+    /// File with the token that says who this is
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "GWANMUN_TOKEN",
+        default_value = "/var/run/gwanmun/token/token"
+    )]
+    pub(crate) token: PathBuf,
+    /// The gateway this is a process of
+    #[arg(long, value_name = "NS/NAME", env = "GWANMUN_GATEWAY", value_parser = namespaced)]
+    pub(crate) gateway: String,
+    /// Name of this process among those of the gateway: its pod
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub(crate) instance: String,
+    /// File that keeps the last good configuration, to start from while the controller is away
+    #[arg(long, value_name = "FILE", env = "GWANMUN_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Keep certificates and private keys in that file too
+    #[arg(long, env = "GWANMUN_CACHE_SECRETS", requires = "cache")]
+    pub(crate) cache_secrets: bool,
+    /// Label of this workload, for metrics; repeatable
+    #[arg(long, value_name = "K=V")]
+    pub(crate) label: Vec<Label>,
+    #[command(flatten)]
+    pub(crate) sockets: SocketArgs,
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+}
+
+/// Logs and the end of a serving process.
+#[derive(Args, Debug)]
+pub(crate) struct ProcessArgs {
     /// Access log on standard output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) access_log: AccessLog,
@@ -394,6 +449,16 @@ fn loopback(text: &str) -> Result<ListenAddress, String> {
             Err("the admin port has no authentication and binds loopback addresses only".to_owned())
         }
         Some(_) | None => Ok(address),
+    }
+}
+
+/// Parses `NAMESPACE/NAME`.
+fn namespaced(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if is_namespace(namespace) && !name.is_empty() => {
+            Ok(text.to_owned())
+        }
+        Some(_) | None => Err(format!("`{text}` is not NAMESPACE/NAME")),
     }
 }
 

@@ -13,6 +13,7 @@ mod control;
 mod files;
 mod logging;
 mod notice;
+mod serving;
 mod signals;
 mod table;
 mod target;
@@ -44,6 +45,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(args) => command::config::run(&args),
         Command::Demo(args) => command::demo::run(&args),
         Command::Explain(args) => command::explain::run(&args),
+        Command::Gateway(args) => command::gateway::run(&args),
         Command::Run(args) => command::run::run(&args),
         Command::Status(args) => command::status::run(&args),
         Command::Version => command::version::run(),

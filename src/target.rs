@@ -45,7 +45,7 @@ impl Target {
     /// The configuration of the data plane.
     pub(crate) fn resources(&self) -> anyhow::Result<Vec<Resource>> {
         let value = match self {
-            Self::Offline(control) => admin::resources(control),
+            Self::Offline(control) => admin::redacted(control.resources()),
             Self::Running(_) => self.get("/resources")?,
         };
         serde_json::from_value(value)

@@ -145,6 +145,11 @@ impl Gateway {
         self.inner.shared.snapshot.keep()
     }
 
+    /// Everything this gateway was told and has not forgotten, private keys included.
+    pub fn resources(&self) -> Vec<Arc<Resource>> {
+        self.inner.resources()
+    }
+
     /// Adds admin paths: asked before the built-in ones.
     pub fn set_extra_admin(&self, extra: ExtraAdmin) {
         *self.inner.extra.lock() = Some(extra);

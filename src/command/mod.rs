@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod explain;
+pub(crate) mod gateway;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod version;

@@ -6,14 +6,15 @@
 use crate::{
     admin::Admin,
     appliance::{Appliance, Event},
-    cli::{AccessLog, Label, RunArgs, SocketArgs},
+    cli::RunArgs,
     control::{self, Control},
     files::Files,
     logging::Logging,
+    serving,
     signals::{self, Signal},
 };
 use anyhow::Context as _;
-use gwanmun_gateway::{AccessLogMode, Config, Gateway, Limits, StartError, Workload};
+use gwanmun_gateway::{Config, Gateway};
 use parking_lot::Mutex;
 use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
@@ -23,7 +24,7 @@ use std::{
 
 /// Serves until asked to stop.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let logging = Logging::start(&args.log, args.log_format)?;
+    let logging = Logging::start(&args.process.log, args.process.log_format)?;
     let files = Files::open(args.config.clone())?;
     let (sender, events) = mpsc::channel();
     let on_signal = sender.clone();
@@ -37,88 +38,28 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     })
     .context("signals cannot be caught")?;
 
-    let gateway = Gateway::start(gateway_config(args)).map_err(with_remedy)?;
+    let gateway = Gateway::start(gateway_config(args)).map_err(serving::with_remedy)?;
     let mut control = Control::new(control::options(&args.workload));
     control.set_addresses(vec![reachable_address(args.sockets.bind).to_string()]);
     let control = Arc::new(Mutex::new(control));
     let on_quit = sender.clone();
-    let admin = Admin {
-        control: Arc::clone(&control),
-        logging: Some(logging),
-        stop: Box::new(move || _ = on_quit.send(Event::Stop)),
-    };
-    gateway.set_extra_admin(admin.into_extra());
+    let stop = move || _ = on_quit.send(Event::Stop);
+    gateway.set_extra_admin(Admin::of(&control, logging, stop).into_extra());
 
     let mut appliance = Appliance::new(files, control, gateway);
     appliance.start()?;
     appliance.follow(&events, move || _ = sender.send(Event::Changed));
     tracing::info!(
         "stopping; requests in flight have {:?} to finish",
-        args.drain
+        args.process.drain
     );
-    appliance.drain(args.drain);
+    appliance.drain(args.process.drain);
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to do about a gateway that cannot start.
-fn with_remedy(error: StartError) -> anyhow::Error {
-    if let StartError::Bind {
-        address, purpose, ..
-    } = &error
-    {
-        let remedy = format!("free {address}, or choose another address with --{purpose}");
-        return anyhow::anyhow!("{error}; {remedy}");
-    }
-    error.into()
-}
-
 fn gateway_config(args: &RunArgs) -> Config {
-    let label = |key: &str| {
-        let found = args.workload.label.iter().find(|label| label.key == key);
-        found
-            .map(|Label { value, .. }| value.clone())
-            .unwrap_or_default()
-    };
-    let access_log = match args.access_log {
-        AccessLog::Json => AccessLogMode::Json,
-        AccessLog::Off => AccessLogMode::Off,
-        AccessLog::Text => AccessLogMode::Text,
-    };
-    let workload = Workload {
-        name: label("istio"),
-        namespace: args.workload.namespace.clone(),
-        app: label("app"),
-        version: label("version"),
-        cluster: String::new(),
-    };
-    Config {
-        access_log,
-        workload,
-        drain: args.drain,
-        ..socket_config(&args.sockets)
-    }
-}
-
-/// The part of a gateway's configuration that says where it listens.
-fn socket_config(sockets: &SocketArgs) -> Config {
-    let defaults = Config::default();
-    Config {
-        concurrency: sockets
-            .concurrency
-            .map_or(defaults.concurrency, usize::from),
-        bind: sockets.bind,
-        port_map: sockets
-            .map_port
-            .iter()
-            .map(|map| (map.from, map.to))
-            .collect(),
-        dns: sockets.dns,
-        admin: sockets.admin.0,
-        metrics: sockets.metrics.0,
-        health: sockets.health.0,
-        limits: Limits::default(),
-        ..defaults
-    }
+    let workload = serving::workload(&args.workload.label, &args.workload.namespace);
+    serving::config(&args.sockets, &args.process, workload)
 }
 
 /// An address at which clients reach this machine, for `status.addresses`.

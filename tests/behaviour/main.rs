@@ -7,6 +7,8 @@ mod cli;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod following;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod readme;

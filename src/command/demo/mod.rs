@@ -62,14 +62,8 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let workload = WorkloadArgs::default();
     let control = Arc::new(Mutex::new(Control::new(control::options(&workload))));
     let on_quit = sender.clone();
-    gateway.set_extra_admin(
-        Admin {
-            control: Arc::clone(&control),
-            logging: Some(logging),
-            stop: Box::new(move || _ = on_quit.send(Event::Stop)),
-        }
-        .into_extra(),
-    );
+    let stop = move || _ = on_quit.send(Event::Stop);
+    gateway.set_extra_admin(Admin::of(&control, logging, stop).into_extra());
     let mut appliance = Appliance::new(
         Files::open(vec![place(directory.path())])?,
         control,
