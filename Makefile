@@ -2,10 +2,10 @@
 
 CARGO ?= cargo
 
-.PHONY: help deps demo test check fmt-check lint layers doc length deny bench golden fmt
+.PHONY: help deps demo test check fmt-check lint layers doc length deny bench golden fmt cluster cluster-down cluster-test conformance
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps:
 	@.make/install
@@ -45,3 +45,15 @@ bench: deps ## Measure against nginx, HAProxy and Envoy
 
 golden: deps ## Rewrite golden expectations, then review the diff
 	INSTA_UPDATE=always INSTA_FORCE_PASS=1 $(CARGO) test --package gwanmun-translate --locked --test golden
+
+cluster: ## Start a Kubernetes made of processes, print its kubeconfig
+	@.make/cluster up
+
+cluster-down: ## End it, leave nothing
+	@.make/cluster down
+
+cluster-test: ## Test that cluster itself, in one of its own
+	@.make/cluster-test
+
+conformance: ## Run the Gateway API conformance suite in it [RUN=Test,…] [PROFILE=GATEWAY-HTTP,…]
+	@.make/conformance
