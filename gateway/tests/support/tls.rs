@@ -5,8 +5,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair as Key, SignatureAlgorithm,
 };
 use rustls::{
-    ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, StreamOwned,
-    SupportedProtocolVersion, crypto::aws_lc_rs, pki_types::ServerName,
+    ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, ServerConfig, StreamOwned,
+    SupportedProtocolVersion,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use std::{
     io::{self, Write},
@@ -105,6 +107,11 @@ impl Client {
 
     /// Connects and finishes the handshake, verifying the certificate for `name`.
     pub fn connect(&self, address: SocketAddr, name: &str) -> io::Result<Tls> {
+        self.connect_after(address, name, b"")
+    }
+
+    /// The same, sending `first` before the handshake.
+    pub fn connect_after(&self, address: SocketAddr, name: &str, first: &[u8]) -> io::Result<Tls> {
         let mut provider = aws_lc_rs::default_provider();
         if self.rsa_only {
             provider.cipher_suites.retain(|suite| {
@@ -123,6 +130,7 @@ impl Client {
         let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(first)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut stream)?;
         }
@@ -132,7 +140,26 @@ impl Client {
     }
 }
 
+/// A server with this certificate.
+pub fn server_config(issued: &Issued) -> Arc<ServerConfig> {
+    let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    Arc::new(config)
+}
+
 impl Tls {
+    /// The stream.
+    pub fn stream(&mut self) -> &mut StreamOwned<ClientConnection, TcpStream> {
+        &mut self.stream
+    }
+
     /// One GET on this connection.
     pub fn get(&mut self, host: &str, path: &str) -> Response {
         self.try_get(host, path).unwrap()

@@ -297,7 +297,7 @@ pub(super) struct Listeners {
     desc: Desc,
 }
 
-const LISTENER: [(&str, &str); 5] = [
+const LISTENER: [(&str, &str); 7] = [
     (
         "envoy_listener_downstream_cx_total",
         "Connections accepted.",
@@ -317,6 +317,14 @@ const LISTENER: [(&str, &str); 5] = [
     (
         "envoy_listener_ssl_connection_error",
         "TLS handshakes that failed.",
+    ),
+    (
+        "envoy_listener_downstream_listener_filter_error",
+        "Connections without the PROXY header they must have.",
+    ),
+    (
+        "gwanmun_listener_restarts_total",
+        "Panics of the loop that accepts connections, which goes on.",
     ),
 ];
 
@@ -428,6 +436,8 @@ impl Collector for Listeners {
                 listener.no_filter_chain.load(Relaxed),
                 listener.handshakes.load(Relaxed),
                 listener.handshake_errors.load(Relaxed),
+                listener.proxy_headers_refused.load(Relaxed),
+                listener.restarts.load(Relaxed),
             ]) {
                 family.value(labels.clone(), value);
             }

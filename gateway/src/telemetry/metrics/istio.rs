@@ -4,7 +4,7 @@ use super::family::{Family, desc, label};
 use crate::{
     Workload,
     telemetry::{
-        Telemetry,
+        ResponseFlags, Telemetry,
         series::{BOUNDS, ClusterCounters, Histogram, Series},
     },
 };
@@ -110,7 +110,7 @@ fn add(sum: &mut ([u64; 20], u64), histogram: &Histogram) {
 }
 
 /// The labels, in the order of [`values`].
-const LABELS: [&str; 25] = [
+pub(super) const LABELS: [&str; 25] = [
     "reporter",
     "source_workload",
     "source_workload_namespace",
@@ -139,11 +139,37 @@ const LABELS: [&str; 25] = [
 ];
 
 fn values(from: &Workload, cluster: &ClusterCounters, series: &Series) -> [String; 25] {
-    let nobody = EndpointIdentity::default();
-    let to = series.endpoint.as_deref().unwrap_or(&nobody);
-    let service = &cluster.identity;
     let key = &series.key;
-    let flags: Vec<_> = key.flags.iter().map(super::super::Flag::as_str).collect();
+    let told = Told {
+        protocol: if key.grpc { "grpc" } else { "http" },
+        code: key.status.to_string(),
+        grpc: key
+            .grpc_status
+            .map_or_else(String::new, |status| status.to_string()),
+        flags: key.flags,
+    };
+    labelled(from, cluster, series.endpoint.as_deref(), told)
+}
+
+/// The labels that do not come from who talks to whom.
+pub(super) struct Told {
+    pub(super) protocol: &'static str,
+    pub(super) code: String,
+    pub(super) grpc: String,
+    pub(super) flags: ResponseFlags,
+}
+
+/// The values of [`LABELS`].
+pub(super) fn labelled(
+    from: &Workload,
+    cluster: &ClusterCounters,
+    to: Option<&EndpointIdentity>,
+    told: Told,
+) -> [String; 25] {
+    let nobody = EndpointIdentity::default();
+    let to = to.unwrap_or(&nobody);
+    let service = &cluster.identity;
+    let flags: Vec<_> = told.flags.iter().map(super::super::Flag::as_str).collect();
     [
         "source".to_owned(),
         known(&from.name),
@@ -165,10 +191,9 @@ fn values(from: &Workload, cluster: &ClusterCounters, series: &Series) -> [Strin
         known(""),
         known(&to.app),
         known(&to.version),
-        if key.grpc { "grpc" } else { "http" }.to_owned(),
-        key.status.to_string(),
-        key.grpc_status
-            .map_or_else(String::new, |status| status.to_string()),
+        told.protocol.to_owned(),
+        told.code,
+        told.grpc,
         if flags.is_empty() {
             "-".to_owned()
         } else {

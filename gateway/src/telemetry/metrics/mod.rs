@@ -4,6 +4,7 @@ mod envoy;
 mod family;
 mod gwanmun;
 mod istio;
+mod tcp;
 
 use super::Telemetry;
 use crate::cluster::Clusters;
@@ -49,6 +50,7 @@ fn register(
 ) -> prometheus::Result<()> {
     registry.register(Box::new(gwanmun::Process::new(Arc::clone(&telemetry))?))?;
     registry.register(Box::new(istio::Requests::new(Arc::clone(&telemetry))?))?;
+    registry.register(Box::new(tcp::Bytes::new(Arc::clone(&telemetry))?))?;
     registry.register(Box::new(envoy::Listeners::new(Arc::clone(&telemetry))?))?;
     registry.register(Box::new(envoy::Clusters::new(telemetry, clusters)?))
 }
