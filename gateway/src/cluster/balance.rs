@@ -4,8 +4,8 @@
 //! chosen only when nothing healthy is left. Ejection changes more often than the table, so it is a
 //! flag of the endpoint that every choice looks at.
 
-use super::Endpoint;
-use gwanmun_ir::{EndpointHealth, LoadBalancing};
+use super::{Endpoint, hash::Hashed};
+use gwanmun_ir::{EndpointHealth, LoadBalancing, Warmup};
 use std::{
     net::SocketAddr,
     sync::{
@@ -17,6 +17,9 @@ use std::{
 /// How often another endpoint is drawn when the first was tried before, as Envoy's
 /// `host_selection_retry_max_attempts` in Istio.
 const RESELECTIONS: u32 = 5;
+
+/// How often another endpoint is drawn instead of one that is warming up.
+const REDRAWS: u32 = 64;
 
 /// The weight that the heaviest endpoint is scaled to, see [`Tier::in_turn`].
 const FULL: u64 = 65_535;
@@ -49,11 +52,15 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table of these; of several with one address the first counts.
-    pub(crate) fn new(mut members: Vec<Member>) -> Self {
+    /// A table of these; of several with one address the first counts. Only a table that is made
+    /// for it can hash.
+    pub(crate) fn new(mut members: Vec<Member>, balancing: LoadBalancing) -> Self {
         members.sort_by_key(|member| member.endpoint.address);
         members.dedup_by_key(|member| member.endpoint.address);
-        let tier = |health| Tier::new(members.iter().filter(|member| member.health == health));
+        let tier = |health| {
+            let members = members.iter().filter(|member| member.health == health);
+            Tier::new(members, balancing)
+        };
         Self {
             healthy: tier(EndpointHealth::Healthy),
             draining: tier(EndpointHealth::Draining),
@@ -61,21 +68,17 @@ impl Table {
         }
     }
 
-    /// Chooses an endpoint, avoiding `tried` as long as there is another of the same health.
-    pub(crate) fn pick(
-        &self,
-        balancing: LoadBalancing,
-        position: &AtomicU64,
-        tried: &[SocketAddr],
-    ) -> Option<&Arc<Endpoint>> {
-        let choice = Choice {
-            balancing,
-            position,
-            tried,
-        };
+    /// Chooses an endpoint, avoiding those that were tried as long as there is another of the same
+    /// health.
+    pub(crate) fn choose(&self, choice: &Choice<'_>) -> Option<&Arc<Endpoint>> {
         self.healthy
-            .pick(&choice)
-            .or_else(|| self.draining.pick(&choice))
+            .pick(choice)
+            .or_else(|| self.draining.pick(choice))
+    }
+
+    /// How many endpoints are healthy, ejected or not.
+    pub(crate) fn healthy(&self) -> usize {
+        self.healthy.slots.len()
     }
 
     /// All endpoints, by address.
@@ -94,15 +97,43 @@ impl Table {
 }
 
 /// How to choose, for one request.
-struct Choice<'a> {
-    balancing: LoadBalancing,
-    position: &'a AtomicU64,
-    tried: &'a [SocketAddr],
+pub(crate) struct Choice<'a> {
+    /// The way of choosing.
+    pub(crate) balancing: LoadBalancing,
+    /// Whose turn it is.
+    pub(crate) position: &'a AtomicU64,
+    /// Endpoints that were tried already.
+    pub(crate) tried: &'a [SocketAddr],
+    /// What is hashed; nothing means any endpoint.
+    pub(crate) key: Option<&'a [u8]>,
+    /// How new endpoints get their share.
+    pub(crate) warmup: Option<Warmup>,
+    /// So many endpoints are ejected that ejection does not count.
+    pub(crate) panicking: bool,
 }
 
 impl Choice<'_> {
     fn wants(&self, endpoint: &Endpoint) -> bool {
-        !endpoint.state.outlier.is_ejected() && !self.tried.contains(&endpoint.address)
+        self.serves(endpoint) && !self.tried.contains(&endpoint.address)
+    }
+
+    fn serves(&self, endpoint: &Endpoint) -> bool {
+        self.panicking || !endpoint.state.outlier.is_ejected()
+    }
+
+    /// Draws until the endpoint is warm enough for its luck: an endpoint with a share of x is
+    /// taken in x of the draws.
+    fn warm<'t>(&self, draw: impl Fn() -> Option<&'t Slot>) -> Option<&'t Slot> {
+        let Some(warmup) = &self.warmup else {
+            return draw();
+        };
+        for _ in 0..REDRAWS {
+            let slot = draw()?;
+            if fastrand::f64() < slot.endpoint.state.share(warmup) {
+                return Some(slot);
+            }
+        }
+        draw()
     }
 }
 
@@ -112,6 +143,7 @@ struct Tier {
     slots: Vec<Slot>,
     /// Sum of all weights; 0 when all weights are equal, which makes choosing cheaper.
     total: u64,
+    hashed: Option<Hashed>,
 }
 
 #[derive(Debug)]
@@ -125,12 +157,16 @@ struct Slot {
 }
 
 impl Tier {
-    fn new<'a>(members: impl Iterator<Item = &'a Member> + Clone) -> Self {
+    fn new<'a>(
+        members: impl Iterator<Item = &'a Member> + Clone,
+        balancing: LoadBalancing,
+    ) -> Self {
         let weights = members
             .clone()
             .map(|member| u64::from(member.weight.max(1)));
         let largest = weights.clone().max().unwrap_or(1);
         let uniform = weights.clone().min().unwrap_or(1) == largest;
+        let hashed = Hashed::new(balancing, members.clone());
         let mut sum = 0;
         let slots: Vec<_> = members
             .zip(weights)
@@ -147,12 +183,18 @@ impl Tier {
         Self {
             slots,
             total: if uniform { 0 } else { sum },
+            hashed,
         }
     }
 
     fn pick(&self, choice: &Choice<'_>) -> Option<&Arc<Endpoint>> {
         if self.slots.is_empty() {
             return None;
+        }
+        if let (Some(hashed), Some(key)) = (&self.hashed, choice.key)
+            && let Some(found) = hashed.pick(key, |endpoint| choice.wants(endpoint))
+        {
+            return Some(found);
         }
         for _ in 0..=RESELECTIONS {
             let slot = match choice.balancing {
@@ -161,14 +203,14 @@ impl Tier {
                 LoadBalancing::Random
                 | LoadBalancing::Maglev { .. }
                 | LoadBalancing::RingHash { .. } => self.any(),
-                LoadBalancing::RoundRobin => self.in_turn(choice.position),
+                LoadBalancing::RoundRobin => choice.warm(|| self.in_turn(choice.position)),
             }?;
             if choice.wants(&slot.endpoint) {
                 return Some(&slot.endpoint);
             }
         }
         self.scan(|endpoint| choice.wants(endpoint))
-            .or_else(|| self.scan(|endpoint| !endpoint.state.outlier.is_ejected()))
+            .or_else(|| self.scan(|endpoint| choice.serves(endpoint)))
     }
 
     /// The first that fits, from a random place on: what is left when drawing was unlucky.
@@ -194,7 +236,7 @@ impl Tier {
     /// The less busy, in proportion to its weight, of two random ones; the first drawn when they
     /// are equal, which keeps idle endpoints at their shares.
     fn least_busy(&self, choice: &Choice<'_>) -> Option<&Slot> {
-        let (one, other) = if self.total == 0 && self.slots.len() > 1 {
+        let (one, other) = if self.total == 0 && self.slots.len() > 1 && choice.warmup.is_none() {
             let first = fastrand::usize(..self.slots.len());
             let distance = fastrand::usize(1..self.slots.len());
             (
@@ -202,7 +244,7 @@ impl Tier {
                 self.slots.get((first + distance) % self.slots.len())?,
             )
         } else {
-            (self.any()?, self.any()?)
+            (choice.warm(|| self.any())?, choice.warm(|| self.any())?)
         };
         let load = |slot: &Slot| {
             if choice.wants(&slot.endpoint) {
@@ -250,6 +292,24 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    impl Table {
+        fn pick(
+            &self,
+            balancing: LoadBalancing,
+            position: &AtomicU64,
+            tried: &[SocketAddr],
+        ) -> Option<&Arc<Endpoint>> {
+            self.choose(&Choice {
+                balancing,
+                position,
+                tried,
+                key: None,
+                warmup: None,
+                panicking: false,
+            })
+        }
+    }
+
     fn table(members: &[(u16, u32, EndpointHealth)]) -> Table {
         Table::new(
             members
@@ -260,6 +320,7 @@ mod tests {
                     health,
                 })
                 .collect(),
+            LoadBalancing::Random,
         )
     }
 
@@ -364,6 +425,50 @@ mod tests {
             table.members()[1].endpoint.state.outlier.set_ejected(true);
             assert!(table.pick(balancing, &AtomicU64::new(0), &[]).is_none());
         }
+    }
+
+    #[test]
+    fn a_new_endpoint_gets_its_share_little_by_little() {
+        let warmup = Warmup {
+            duration_ms: 3_600_000,
+            minimum_percent: 10,
+            aggression_permille: 1000,
+        };
+        for balancing in [LoadBalancing::LeastRequest, LoadBalancing::RoundRobin] {
+            let table = healthy(&[1, 1]);
+            table.members()[0].endpoint.state.warm_now();
+            let position = AtomicU64::new(0);
+            let picks = (0..2000).filter(|_| {
+                let choice = Choice {
+                    balancing,
+                    position: &position,
+                    tried: &[],
+                    key: None,
+                    warmup: Some(warmup),
+                    panicking: false,
+                };
+                table.choose(&choice).unwrap().address.port() == 1
+            });
+            let picks = picks.count();
+            assert!((80..500).contains(&picks), "{balancing:?}: {picks}");
+        }
+    }
+
+    #[test]
+    fn ejection_does_not_count_in_a_panic() {
+        let table = healthy(&[1]);
+        table.members()[0].endpoint.state.outlier.set_ejected(true);
+        let position = AtomicU64::new(0);
+        let choice = |panicking| Choice {
+            balancing: LoadBalancing::Random,
+            position: &position,
+            tried: &[],
+            key: None,
+            warmup: None,
+            panicking,
+        };
+        assert!(table.choose(&choice(false)).is_none());
+        assert!(table.choose(&choice(true)).is_some());
     }
 
     #[test]

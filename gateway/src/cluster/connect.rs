@@ -3,7 +3,7 @@
 use super::{
     Endpoint, Guard, ProxiedAddresses, UpstreamIo,
     breaker::{self, Overflow},
-    openssl, proxy_header,
+    openssl, proxy_header, socket,
     state::Cluster,
     tls::Handshake,
 };
@@ -236,8 +236,7 @@ impl Cluster {
         let mut stream = TcpStream::connect(address)
             .await
             .map_err(|error| ConnectError::io(&error))?;
-        // Fails only on a socket that is already gone, which the first write tells.
-        let _ = stream.set_nodelay(true);
+        socket::set_up(&stream, self.config.keepalive);
         if let Some(version) = self.config.proxy_protocol {
             let header = proxy_header::encode(version, dial.addresses);
             let sent = stream.write_all(&header).await;

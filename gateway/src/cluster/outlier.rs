@@ -21,6 +21,7 @@ pub(crate) struct Counters {
     ejected: AtomicBool,
     consecutive_5xx: AtomicU32,
     consecutive_gateway: AtomicU32,
+    consecutive_local: AtomicU32,
 }
 
 impl Counters {
@@ -36,6 +37,13 @@ impl Counters {
     /// Counts how a try ended. Returns whether a threshold was reached, which starts counting
     /// anew.
     pub(crate) fn count(&self, settings: &OutlierDetection, outcome: Outcome) -> bool {
+        if let Some(threshold) = settings.consecutive_local_failures {
+            let failed = outcome == Outcome::Failed;
+            let reached = bump(&self.consecutive_local, failed, threshold);
+            if failed {
+                return reached;
+            }
+        }
         let (is_5xx, is_gateway) = match outcome {
             Outcome::Answered(status) => {
                 ((500..600).contains(&status), (502..505).contains(&status))
@@ -55,6 +63,7 @@ impl Counters {
     fn reset(&self) {
         self.consecutive_5xx.store(0, Relaxed);
         self.consecutive_gateway.store(0, Relaxed);
+        self.consecutive_local.store(0, Relaxed);
     }
 }
 
@@ -190,6 +199,30 @@ mod tests {
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn failures_without_an_answer_can_be_counted_apart() {
+        let settings = OutlierDetection {
+            consecutive_5xx: 2,
+            consecutive_local_failures: Some(3),
+            ..SETTINGS
+        };
+        let counters = Counters::default();
+        let count = |outcome| counters.count(&settings, outcome);
+        assert!(!count(Outcome::Failed) && !count(Outcome::Failed));
+        assert!(!count(Outcome::Answered(200)));
+        assert!(!count(Outcome::Failed) && !count(Outcome::Failed));
+        assert!(count(Outcome::Failed));
+        assert!(!count(Outcome::Answered(500)) && !count(Outcome::Failed));
+        assert!(count(Outcome::Answered(500)));
+    }
+
+    #[test]
+    fn a_grpc_answer_counts_by_its_status() {
+        for (grpc, status) in [(None, 200), (Some(0), 200), (Some(14), 503), (Some(2), 500)] {
+            assert_eq!(Outcome::answered(200, grpc), Outcome::Answered(status));
+        }
     }
 
     #[test]

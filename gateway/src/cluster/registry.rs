@@ -139,6 +139,7 @@ impl Registry {
             },
             |before| Arc::clone(&before.state),
         );
+        state.set_balancing(config.balancing);
         let cluster = Arc::new(Cluster::new(config.clone(), tls, state));
         let same_discovery = before
             .as_ref()

@@ -3,17 +3,20 @@
 use super::{
     Endpoint, EndpointRef, Guard, NoHealthyEndpoint, Outcome, Overflow, Protocol, ProxiedAddresses,
     Resource,
-    balance::{Member, Table},
+    balance::{Choice, Member, Table},
     breaker, outlier,
     stats::Stats,
     tls::ClientTls,
 };
 use arc_swap::ArcSwap;
-use gwanmun_ir::{Cluster as Config, Sni, UpstreamProtocol};
+use gwanmun_ir::{Cluster as Config, EndpointHealth, LoadBalancing, Sni, UpstreamProtocol};
 use parking_lot::Mutex;
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -55,7 +58,11 @@ pub(crate) struct State {
     /// Counters of connections and requests.
     pub(crate) stats: Stats,
     position: AtomicU64,
+    /// What the table is made for.
+    balancing: Mutex<LoadBalancing>,
     detector: Mutex<outlier::Detector>,
+    /// How many endpoints are ejected.
+    ejected: AtomicUsize,
     /// Whether names are still waiting for their first answer.
     warming: watch::Sender<bool>,
 }
@@ -92,7 +99,7 @@ impl Cluster {
             key: gwanmun_ir::ClusterKey::new(name),
             name: name.to_owned(),
             discovery: gwanmun_ir::Discovery::Endpoints,
-            balancing: gwanmun_ir::LoadBalancing::RoundRobin,
+            balancing: LoadBalancing::RoundRobin,
             protocol: UpstreamProtocol::Http1,
             connect_timeout_ms: 10_000,
             idle_timeout_ms: 60_000,
@@ -106,18 +113,54 @@ impl Cluster {
         Self::new(config, None, Arc::new(State::new(1)))
     }
 
-    /// Chooses an endpoint, avoiding `tried` as long as there is another.
+    /// [`Cluster::pick_by`] without anything to hash.
+    #[cfg_attr(not(test), allow(dead_code, reason = "datagrams are sent next"))]
+    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Result<EndpointRef, NoHealthyEndpoint> {
+        self.pick_by(tried, None)
+    }
+
+    /// Chooses an endpoint, avoiding `tried` as long as there is another. `key` is what a cluster
+    /// that hashes ([`Config::hash`]) looks at.
     ///
     /// # Errors
     ///
     /// [`NoHealthyEndpoint`] when nothing healthy or draining is left.
-    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Result<EndpointRef, NoHealthyEndpoint> {
-        self.state
-            .table
-            .load()
-            .pick(self.config.balancing, &self.state.position, tried)
+    pub(crate) fn pick_by(
+        &self,
+        tried: &[SocketAddr],
+        key: Option<&[u8]>,
+    ) -> Result<EndpointRef, NoHealthyEndpoint> {
+        let table = self.state.table.load();
+        let choice = Choice {
+            balancing: self.config.balancing,
+            position: &self.state.position,
+            tried,
+            key,
+            warmup: self.config.warmup,
+            panicking: self.is_panicking(&table),
+        };
+        table
+            .choose(&choice)
             .map(|endpoint| EndpointRef::new(Arc::clone(endpoint)))
             .ok_or(NoHealthyEndpoint)
+    }
+
+    /// When a connection that is made now takes no more requests.
+    pub(crate) fn lives_until(&self) -> Option<Instant> {
+        let longest = self.config.max_connection_duration_ms?;
+        Instant::now().checked_add(Duration::from_millis(longest))
+    }
+
+    /// Whether so many endpoints are ejected that ejecting would rather harm than help.
+    fn is_panicking(&self, table: &Table) -> bool {
+        let minimum = self.config.outlier.map_or(0, |it| it.min_health_percent);
+        if minimum == 0 {
+            return false;
+        }
+        let healthy = table.healthy();
+        let available = healthy.saturating_sub(self.state.ejected.load(Relaxed));
+        let minimum = usize::try_from(minimum).unwrap_or(100);
+        available.saturating_mul(100) < healthy.saturating_mul(minimum)
     }
 
     /// Waits until the names of the cluster have been resolved for the first time, at most for the
@@ -200,12 +243,13 @@ impl Cluster {
         let counters = &endpoint.state.outlier;
         if counters.count(settings, outcome) {
             let endpoints = self.state.table.load().members().len();
-            let ejected = self.state.detector.lock().eject(
-                settings,
-                (endpoint.address, counters),
-                endpoints,
-                Instant::now(),
-            );
+            let ejected = {
+                let mut detector = self.state.detector.lock();
+                let who = (endpoint.address, counters);
+                let ejected = detector.eject(settings, who, endpoints, Instant::now());
+                self.state.ejected.store(detector.active(), Relaxed);
+                ejected
+            };
             if ejected {
                 tracing::info!(
                     cluster = %self.name,
@@ -226,15 +270,19 @@ impl State {
             usage: breaker::Usage::default(),
             stats: Stats::default(),
             position: AtomicU64::new(fastrand::u64(..1 << 32)),
+            balancing: Mutex::new(LoadBalancing::Random),
             detector: Mutex::default(),
+            ejected: AtomicUsize::new(0),
             warming: watch::Sender::new(false),
         }
     }
 
     /// Replaces the endpoints; what was learnt about an address that stays is kept.
     pub(super) fn set_endpoints(&self, endpoints: &[gwanmun_ir::Endpoint]) {
+        let balancing = self.balancing.lock();
         let old = self.table.load();
-        let members = endpoints
+        let is_new = old.members().is_empty();
+        let members: Vec<_> = endpoints
             .iter()
             .map(|new| Member {
                 endpoint: match old.find(new.address).map(|member| &member.endpoint) {
@@ -254,7 +302,26 @@ impl State {
                 health: new.health,
             })
             .collect();
-        self.table.store(Arc::new(Table::new(members)));
+        for member in &members {
+            let before = old.find(member.endpoint.address);
+            if !is_new
+                && member.health == EndpointHealth::Healthy
+                && before.is_none_or(|before| before.health != EndpointHealth::Healthy)
+            {
+                member.endpoint.state.warm_now();
+            }
+        }
+        self.table.store(Arc::new(Table::new(members, *balancing)));
+    }
+
+    /// Makes the table fit for this way of choosing.
+    pub(super) fn set_balancing(&self, balancing: LoadBalancing) {
+        let mut before = self.balancing.lock();
+        if *before != balancing {
+            *before = balancing;
+            let members = self.table.load().members().to_vec();
+            self.table.store(Arc::new(Table::new(members, balancing)));
+        }
     }
 
     /// Whether names are still waiting for their first answer.
@@ -290,5 +357,6 @@ impl State {
             Some(settings) => detector.sweep(settings, find, now),
             None => detector.clear(find),
         }
+        self.ejected.store(detector.active(), Relaxed);
     }
 }

@@ -6,9 +6,9 @@ use super::{
     connect::{Dial, Speak},
     state::Cluster,
 };
-use gwanmun_ir::Discovery;
+use gwanmun_ir::{Discovery, HashKey};
 use smallvec::SmallVec;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A connection that wants an endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +68,13 @@ impl Cluster {
     pub(crate) async fn connect_tcp(&self, request: &TcpRequest) -> Result<TcpUpstream, TcpError> {
         let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
         let mut last: Option<TcpError> = None;
+        let key = match &self.config.hash {
+            Some(HashKey::SourceIp) => Some(source_key(request.addresses.client.ip())),
+            // Bytes have nothing else.
+            Some(HashKey::Cookie(_) | HashKey::Header(_) | HashKey::Query(_)) | None => None,
+        };
         for _ in 0..request.attempts.max(1) {
-            let endpoint = match self.pick_warmed(&tried).await {
+            let endpoint = match self.pick_warmed(&tried, key.as_deref()).await {
                 Ok(endpoint) => endpoint,
                 Err(none) => {
                     return Err(last.unwrap_or(TcpError {
@@ -140,12 +145,24 @@ impl Cluster {
         }
     }
 
-    async fn pick_warmed(&self, tried: &[SocketAddr]) -> Result<EndpointRef, NoHealthyEndpoint> {
-        match self.pick(tried) {
+    async fn pick_warmed(
+        &self,
+        tried: &[SocketAddr],
+        key: Option<&[u8]>,
+    ) -> Result<EndpointRef, NoHealthyEndpoint> {
+        match self.pick_by(tried, key) {
             Err(none) if !self.warmed().await => Err(none),
-            Err(_none) => self.pick(tried),
+            Err(_none) => self.pick_by(tried, key),
             found => found,
         }
+    }
+}
+
+/// What consistent hashing makes of a client's address.
+pub(crate) fn source_key(address: IpAddr) -> Box<[u8]> {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => Box::new(v4.octets()),
+        IpAddr::V6(v6) => Box::new(v6.octets()),
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) idempotent: bool,
     /// Whose header conventions the route follows.
     pub(crate) dialect: &'a Dialect,
+    /// What a cluster that hashes looks at.
+    pub(crate) key: Option<Box<[u8]>>,
 }
 
 /// How one try ended.
@@ -101,8 +103,10 @@ impl<'a> Tries<'a> {
                     let overloaded = head.get(Known::XEnvoyOverloaded).is_some();
                     match self.decide(flow, outcome) {
                         Some(pause) if !overloaded => {
-                            flow.record
-                                .report(cluster::Outcome::Answered(head.status()));
+                            flow.record.report(cluster::Outcome::answered(
+                                head.status(),
+                                head.grpc_status(),
+                            ));
                             pump.release(flow);
                             pause
                         }
@@ -163,7 +167,11 @@ impl<'a> Tries<'a> {
     /// One try, up to the final head.
     async fn once(&mut self, flow: &mut Flow<'_>) -> Once {
         // What is rarely needed is boxed: every request's future would have room for it.
-        let endpoint = match self.plan.cluster.pick(&self.tried) {
+        let endpoint = match self
+            .plan
+            .cluster
+            .pick_by(&self.tried, self.plan.key.as_deref())
+        {
             Ok(endpoint) => endpoint,
             Err(_none) => match Box::pin(self.first_endpoint(flow)).await {
                 Ok(endpoint) => endpoint,
@@ -212,7 +220,7 @@ impl<'a> Tries<'a> {
         let cluster = self.plan.cluster;
         watched(&mut flow.client, flow.core, async {
             cluster.warmed().await;
-            let picked = cluster.pick(&self.tried);
+            let picked = cluster.pick_by(&self.tried, self.plan.key.as_deref());
             picked.map_err(|_none| Fault::NoHealthy)
         })
         .await

@@ -42,6 +42,8 @@ pub(crate) struct Flow<'f> {
     pub(crate) started: Instant,
     /// Whether the route's edits apply to our own answer.
     pub(crate) edits_reply: bool,
+    /// A cookie for the client that keeps it with the endpoint.
+    pub(crate) set_cookie: Option<Box<str>>,
 }
 
 /// The client's side of an exchange, and the clock.
@@ -148,6 +150,7 @@ impl<'f> Flow<'f> {
             body: RequestBody::default(),
             started,
             edits_reply: false,
+            set_cookie: None,
         }
     }
 

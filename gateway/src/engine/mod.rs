@@ -5,6 +5,7 @@
 //! a [`flow::Flow`]: gate and route in [`request`], transformations in [`proxy`], tries in [`attempt`],
 //! bytes in [`pump`], and whatever becomes of it in [`record`].
 
+mod affinity;
 mod attempt;
 mod buffer;
 mod deadline;

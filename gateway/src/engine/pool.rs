@@ -126,6 +126,7 @@ impl Want<'_> {
             served: 0,
             key: self.key().to_key(),
             max_requests: self.cluster.max_requests_per_connection,
+            until: self.cluster.lives_until().map(Box::new),
             guard: made.guard,
         }
     }
@@ -161,8 +162,19 @@ pub(crate) struct H1Connection {
     pub(crate) served: u32,
     key: Key,
     max_requests: Option<u32>,
+    /// When it takes no more requests; boxed, as it is rare.
+    until: Option<Box<Instant>>,
     /// Counts it against the circuit breaker.
     pub(crate) guard: Guard,
+}
+
+impl H1Connection {
+    /// Whether its time is over.
+    fn is_old(&self) -> bool {
+        self.until
+            .as_deref()
+            .is_some_and(|until| *until <= Instant::now())
+    }
 }
 
 struct Idle {
@@ -223,7 +235,7 @@ impl Pool {
         match want.protocol {
             Protocol::Http1 => {
                 while let Some(mut idle) = bucket.h1.pop() {
-                    if is_quiet(&mut idle.connection.io) {
+                    if !idle.connection.is_old() && is_quiet(&mut idle.connection.io) {
                         return Some(Found::H1(idle.connection));
                     }
                 }
@@ -335,7 +347,7 @@ impl Pool {
         let spent = connection
             .max_requests
             .is_some_and(|max| max > 0 && connection.served >= max);
-        if spent || connection.key.generation != cluster.tls_generation {
+        if spent || connection.is_old() || connection.key.generation != cluster.tls_generation {
             return;
         }
         let mut inner = self.inner.lock();

@@ -1,6 +1,7 @@
 //! A request on its way to a cluster, and its response on its way back.
 
 use super::{
+    affinity,
     attempt::{Plan, Tried, Tries},
     deadline::{Clock, Deadlines},
     down::DownError,
@@ -54,7 +55,8 @@ pub(super) async fn forward<'f>(
     let mut tries = Tries::new(plan);
     match tries.run(flow).await {
         Tried::Response(head, pump) => {
-            flow.record.report(Outcome::Answered(head.status()));
+            flow.record
+                .report(Outcome::answered(head.status(), head.grpc_status()));
             respond(flow, route, target, head, pump).await;
             Ok(())
         }
@@ -124,6 +126,7 @@ fn plan<'a>(
     let Some(head) = &flow.record.head else {
         return Err(RequestError::codec().into());
     };
+    let affinity = affinity::of(cluster, head, flow.conn.info.peer.ip());
     let (version, upgrades) = (head.version(), head.upgrade().is_some());
     let idempotent = matches!(
         *head.http_method(),
@@ -145,7 +148,9 @@ fn plan<'a>(
     } else {
         cluster.protocol_for(client)
     };
+    flow.set_cookie = affinity.set_cookie;
     Ok(Plan {
+        key: affinity.key,
         cluster,
         policy,
         protocol,
@@ -250,6 +255,9 @@ fn outgoing(
         for filters in [&target.filters, &route.filters] {
             filters.apply_response(head, request, &context);
         }
+    }
+    if let Some(cookie) = flow.set_cookie.take() {
+        head.append("set-cookie", cookie.as_bytes());
     }
     let now = if head.get(Known::Date).is_some() {
         0

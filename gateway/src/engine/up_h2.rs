@@ -10,8 +10,9 @@ use crate::{
     http::{RequestHead, ResponseHead, h1::BodyEvent, h2 as convert},
 };
 use bytes::Bytes;
+use gwanmun_ir::Http2Keepalive;
 use h2::{
-    Reason, RecvStream,
+    Ping, PingPong, Reason, RecvStream,
     client::{ResponseFuture, SendRequest},
 };
 use parking_lot::Mutex;
@@ -51,6 +52,10 @@ pub(crate) struct H2Shared {
     active: AtomicU32,
     /// Requests that may still begin here.
     left: AtomicU32,
+    /// Requests that may be active here at once.
+    streams: u32,
+    /// When it takes no more requests.
+    until: Option<Instant>,
     closed: AtomicBool,
     unused_since: Mutex<Instant>,
 }
@@ -58,7 +63,9 @@ pub(crate) struct H2Shared {
 impl H2Shared {
     /// Whether no more requests can begin.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Relaxed) || self.left.load(Relaxed) == 0
+        self.closed.load(Relaxed)
+            || self.left.load(Relaxed) == 0
+            || self.until.is_some_and(|until| until <= Instant::now())
     }
 
     /// Whether the connection is worth keeping.
@@ -82,7 +89,7 @@ impl H2Lease {
         }
         // Only this core's thread takes places: no race between looking and taking.
         let limit = u32::try_from(shared.send.current_max_send_streams()).unwrap_or(u32::MAX);
-        if shared.active.load(Relaxed) >= limit.min(STREAMS) {
+        if shared.active.load(Relaxed) >= limit.min(shared.streams) {
             return None;
         }
         shared.active.fetch_add(1, Relaxed);
@@ -163,18 +170,34 @@ pub(crate) async fn connect(want: Want<'_>) -> Result<Made, ConnectError> {
         Some(max) if max > 0 => max,
         _ => u32::MAX,
     };
+    let limits = &want.cluster.config.limits;
     let shared = Arc::new(H2Shared {
         send,
         local: made.local,
         active: AtomicU32::new(0),
         left: AtomicU32::new(left),
+        streams: limits
+            .max_concurrent_streams
+            .map_or(STREAMS, |most| most.clamp(1, STREAMS)),
+        until: want.cluster.lives_until(),
         closed: AtomicBool::new(false),
         unused_since: Mutex::new(Instant::now()),
     });
     let closed = Arc::downgrade(&shared);
     let guard: Guard = made.guard;
+    let keepalive = want.cluster.config.http2_keepalive;
+    let answers = keepalive.and_then(|settings| Some((settings, connection.ping_pong()?)));
     tokio::spawn(async move {
-        let result = connection.await;
+        let result = match answers {
+            None => connection.await,
+            Some((settings, pings)) => tokio::select! {
+                result = &mut connection => result,
+                () = unanswered(settings, pings) => {
+                    tracing::debug!("an upstream answers no PING");
+                    Ok(())
+                }
+            },
+        };
         if let Some(shared) = closed.upgrade() {
             shared.closed.store(true, Relaxed);
         }
@@ -184,6 +207,18 @@ pub(crate) async fn connect(want: Want<'_>) -> Result<Made, ConnectError> {
         drop(guard);
     });
     Ok(Made::H2(shared))
+}
+
+/// Asks the upstream again and again whether it is there; ends when it does not answer.
+async fn unanswered(settings: Http2Keepalive, mut pings: PingPong) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(settings.interval_ms.max(1))).await;
+        let wait = Duration::from_millis(settings.timeout_ms.max(1));
+        let answered = tokio::time::timeout(wait, pings.ping(Ping::opaque())).await;
+        if !matches!(answered, Ok(Ok(_))) {
+            return;
+        }
+    }
 }
 
 fn no_http2(error: &h2::Error) -> ConnectError {
