@@ -8,7 +8,7 @@ use super::{
     tls::Handshake,
 };
 use std::{borrow::Cow, io, net::SocketAddr};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::io::AsyncWriteExt;
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -233,7 +233,8 @@ impl Cluster {
                     .map_err(|reason| ConnectError::tls(&reason))?,
             ),
         };
-        let mut stream = TcpStream::connect(address)
+        let standby = self.state.standby(address);
+        let mut stream = socket::connect(address, standby)
             .await
             .map_err(|error| ConnectError::io(&error))?;
         socket::set_up(&stream, self.config.keepalive);

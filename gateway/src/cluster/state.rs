@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use gwanmun_ir::{Cluster as Config, EndpointHealth, LoadBalancing, Sni, UpstreamProtocol};
 use parking_lot::Mutex;
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -58,6 +59,8 @@ pub(crate) struct State {
     /// Counters of connections and requests.
     pub(crate) stats: Stats,
     position: AtomicU64,
+    /// For addresses of dual-stack names, one of the other family.
+    standbys: ArcSwap<HashMap<SocketAddr, SocketAddr>>,
     /// What the table is made for.
     balancing: Mutex<LoadBalancing>,
     detector: Mutex<outlier::Detector>,
@@ -270,6 +273,7 @@ impl State {
             usage: breaker::Usage::default(),
             stats: Stats::default(),
             position: AtomicU64::new(fastrand::u64(..1 << 32)),
+            standbys: ArcSwap::default(),
             balancing: Mutex::new(LoadBalancing::Random),
             detector: Mutex::default(),
             ejected: AtomicUsize::new(0),
@@ -312,6 +316,16 @@ impl State {
             }
         }
         self.table.store(Arc::new(Table::new(members, *balancing)));
+    }
+
+    /// Replaces the addresses that stand by.
+    pub(super) fn set_standbys(&self, standbys: HashMap<SocketAddr, SocketAddr>) {
+        self.standbys.store(Arc::new(standbys));
+    }
+
+    /// Where to connect when `address` does not answer at once.
+    pub(super) fn standby(&self, address: SocketAddr) -> Option<SocketAddr> {
+        self.standbys.load().get(&address).copied()
     }
 
     /// Makes the table fit for this way of choosing.

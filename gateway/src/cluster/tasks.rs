@@ -7,6 +7,7 @@ use super::{
 use futures_util::future::select_all;
 use gwanmun_ir::{DnsHost, DnsMode, Endpoint, EndpointHealth, EndpointIdentity, OutlierDetection};
 use std::{
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Weak},
     time::{Duration, Instant},
@@ -63,6 +64,14 @@ impl Source {
         match &self.addresses {
             Addresses::Fixed(_) => true,
             Addresses::Resolved(name) => name.resolution.borrow().addresses.is_some(),
+        }
+    }
+
+    /// Addresses of the other family, which stand by.
+    fn others(&self) -> Vec<IpAddr> {
+        match &self.addresses {
+            Addresses::Fixed(_) => Vec::new(),
+            Addresses::Resolved(name) => name.resolution.borrow().others.to_vec(),
         }
     }
 
@@ -135,7 +144,13 @@ fn apply(state: &State, sources: &[Source], mode: DnsMode) {
         return;
     }
     let mut endpoints = Vec::new();
+    let mut standbys = HashMap::new();
     for source in sources {
+        let others = source.others();
+        for (address, other) in source.addresses().iter().zip(others.iter().cycle()) {
+            let standby = SocketAddr::new(*other, source.port);
+            standbys.insert(SocketAddr::new(*address, source.port), standby);
+        }
         for address in source.addresses() {
             let chosen = mode == DnsMode::Strict || endpoints.is_empty();
             endpoints.push(Endpoint {
@@ -151,6 +166,7 @@ fn apply(state: &State, sources: &[Source], mode: DnsMode) {
             });
         }
     }
+    state.set_standbys(standbys);
     state.set_endpoints(&endpoints);
 }
 

@@ -3,12 +3,13 @@
 //! Each name is asked for by one task, however many clusters use it. What an answer or a failure
 //! means is decided by [`refresh`], which knows neither sockets nor clocks.
 
+mod hosts;
 mod refresh;
 #[cfg(test)]
 mod tests;
 
 use hickory_resolver::{
-    TokioResolver,
+    Hosts, TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts},
     lookup::Lookup,
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
@@ -28,6 +29,9 @@ use tokio::sync::{Semaphore, watch};
 /// Longest wait for one try of one query.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How much longer the answer about IPv6 addresses may take than the one about IPv4 ones.
+const GRACE: Duration = Duration::from_millis(50);
+
 /// Questions at once: a start with thousands of names must not flood the server.
 const QUESTIONS: usize = 16;
 
@@ -37,6 +41,7 @@ pub(super) struct Dns {
     control: tokio::runtime::Handle,
     names: Arc<Names>,
     room: Arc<Semaphore>,
+    hosts: watch::Receiver<Arc<Hosts>>,
 }
 
 /// The names that somebody watches.
@@ -47,6 +52,8 @@ type Names = Mutex<HashMap<Arc<str>, Weak<Name>>>;
 pub(super) struct Resolution {
     /// The addresses; nothing until the first answer or failure.
     pub(super) addresses: Option<Arc<[IpAddr]>>,
+    /// IPv6 addresses besides IPv4 ones: where to connect when those do not answer at once.
+    pub(super) others: Arc<[IpAddr]>,
     /// Answers so far.
     pub(super) answers: u64,
     /// Questions without an answer so far.
@@ -104,6 +111,7 @@ impl Dns {
         options.edns0 = true;
         Ok(Arc::new(Self {
             resolver: builder.build().map_err(io::Error::other)?,
+            hosts: hosts::follow(&control, hosts::PATH.into()),
             control,
             names: Arc::default(),
             room: Arc::new(Semaphore::new(QUESTIONS)),
@@ -124,7 +132,7 @@ impl Dns {
                 self.resolver.clone(),
                 Arc::clone(&self.room),
                 Arc::clone(&text),
-                sender,
+                (self.hosts.clone(), sender),
             ))
             .abort_handle();
         let started = Arc::new(Name {
@@ -157,16 +165,17 @@ fn system() -> (ResolverConfig, ResolverOpts) {
 }
 
 async fn keep_resolving(
-    resolver: TokioResolver,
+    mut resolver: TokioResolver,
     room: Arc<Semaphore>,
     name: Arc<str>,
-    sender: watch::Sender<Resolution>,
+    (mut hosts, sender): (watch::Receiver<Arc<Hosts>>, watch::Sender<Resolution>),
 ) {
     let mut refresh = Refresh::default();
     let mut failing = false;
     loop {
         let answer = {
             let _permit = room.acquire().await;
+            resolver.set_hosts(Arc::clone(&hosts.borrow_and_update()));
             lookup(&resolver, &name).await
         };
         let failed = match &answer {
@@ -184,6 +193,10 @@ async fn keep_resolving(
             }
         };
         failing = failed;
+        let others = match &answer {
+            Answer::Found { others, .. } => Some(others.clone()),
+            Answer::NotFound | Answer::Failed(_) => None,
+        };
         let next = refresh.next(answer);
         sender.send_modify(|now| {
             now.failures += u64::from(failed);
@@ -193,15 +206,20 @@ async fn keep_resolving(
             {
                 now.addresses = Some(addresses.into());
             }
+            if let Some(others) = others {
+                now.others = others.into();
+            }
         });
         // Spread, so that names that were added together do not ask together for ever.
         let early = next.wait.mul_f64(fastrand::f64() * 0.1);
-        tokio::time::sleep(next.wait.saturating_sub(early)).await;
+        // The hosts file may say something else before that.
+        let wait = next.wait.saturating_sub(early);
+        let _ = tokio::time::timeout(wait, hosts.changed()).await;
     }
 }
 
-/// Asks for IPv4 addresses, and only where there are none for IPv6 ones: as Istio does outside
-/// dual-stack clusters, because half of a dual-stack name is often unreachable.
+/// Asks for addresses of both families. Where there are IPv4 ones they are used, as Istio does,
+/// because half of a dual-stack name is often unreachable; the IPv6 ones stand by.
 async fn lookup(resolver: &TokioResolver, name: &str) -> Answer {
     // The search path is for short names only.
     let full;
@@ -211,9 +229,42 @@ async fn lookup(resolver: &TokioResolver, name: &str) -> Answer {
     } else {
         name
     };
-    match addresses(resolver.lookup(name, RecordType::A).await) {
-        Answer::NotFound => addresses(resolver.lookup(name, RecordType::AAAA).await),
-        answer @ (Answer::Found { .. } | Answer::Failed(_)) => answer,
+    let mut v6 = std::pin::pin!(resolver.lookup(name, RecordType::AAAA));
+    let mut early = None;
+    let v4 = {
+        let mut v4 = std::pin::pin!(resolver.lookup(name, RecordType::A));
+        loop {
+            tokio::select! {
+                answer = &mut v4 => break addresses(answer),
+                answer = &mut v6, if early.is_none() => early = Some(addresses(answer)),
+            }
+        }
+    };
+    match v4 {
+        Answer::NotFound => match early {
+            Some(answer) => answer,
+            None => addresses(v6.await),
+        },
+        Answer::Found {
+            addresses: found,
+            ttl,
+            ..
+        } => {
+            let v6 = match early {
+                Some(answer) => Some(answer),
+                None => tokio::time::timeout(GRACE, v6).await.ok().map(addresses),
+            };
+            let others = match v6 {
+                Some(Answer::Found { addresses, .. }) => addresses,
+                Some(Answer::NotFound | Answer::Failed(_)) | None => Vec::new(),
+            };
+            Answer::Found {
+                addresses: found,
+                others,
+                ttl,
+            }
+        }
+        failed @ Answer::Failed(_) => failed,
     }
 }
 
@@ -235,6 +286,7 @@ fn addresses(result: Result<Lookup, NetError>) -> Answer {
     }
     Answer::Found {
         addresses,
+        others: Vec::new(),
         ttl: lookup
             .valid_until()
             .saturating_duration_since(Instant::now()),

@@ -19,6 +19,8 @@ pub(super) enum Answer {
     /// Addresses, and how long they are good for.
     Found {
         addresses: Vec<IpAddr>,
+        /// Those of the other family.
+        others: Vec<IpAddr>,
         ttl: Duration,
     },
     /// The name does not exist or has no address.
@@ -49,7 +51,7 @@ impl Refresh {
     /// Decides. A failure never takes addresses away; a name has to be denied several times.
     pub(super) fn next(&mut self, answer: Answer) -> Next {
         match answer {
-            Answer::Found { addresses, ttl } => {
+            Answer::Found { addresses, ttl, .. } => {
                 *self = Self {
                     known: true,
                     ..Self::default()
@@ -96,6 +98,7 @@ mod tests {
     fn found(seconds: u64) -> Answer {
         Answer::Found {
             addresses: vec![ADDRESS],
+            others: Vec::new(),
             ttl: Duration::from_secs(seconds),
         }
     }
