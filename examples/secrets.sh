@@ -10,15 +10,21 @@ trap 'rm -rf "$work"' EXIT
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/O=example Inc./CN=example.com" \
     -keyout "$work/ca.key" -out "$out/ca.crt" 2>/dev/null
 
-# secret NAMESPACE NAME HOST...
-secret() {
-    local namespace=$1 name=$2 host=$3 names
-    shift 2
+# certificate HOST...: tls.crt and tls.key for the hosts
+certificate() {
+    local host=$1 names
     names=$(printf ',DNS:%s' "$@")
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/O=example Inc./CN=$host" \
         -keyout "$work/tls.key" -out "$work/tls.csr" 2>/dev/null
     openssl x509 -req -in "$work/tls.csr" -CA "$out/ca.crt" -CAkey "$work/ca.key" -CAserial "$work/ca.srl" -CAcreateserial -days 30 \
         -extfile <(echo "subjectAltName=${names#,}") -out "$work/tls.crt" 2>/dev/null
+}
+
+# secret NAMESPACE NAME HOST...
+secret() {
+    local namespace=$1 name=$2
+    shift 2
+    certificate "$@"
     cat >"$out/$name.yaml" <<YAML
 apiVersion: v1
 kind: Secret
@@ -35,4 +41,14 @@ YAML
 secret istio-system httpbin-credential httpbin.example.com
 secret default foo-example-com-cert foo.example.com
 secret default wildcard-example-com-cert '*.wildcard.example.com'
+secret istio-system store-credential store.example.com
+secret istio-system catalog-credential catalog.example.com
+secret istio-system webapp-credential-mtls webapp.example.com
+echo "  ca.crt: $(base64 -w0 <"$out/ca.crt")" >>"$out/webapp-credential-mtls.yaml"
+
+# For clients that have to show a certificate.
+certificate client.example.com
+cp "$work/tls.crt" "$out/client.crt"
+cp "$work/tls.key" "$out/client.key"
+chmod 600 "$out/client.key"
 chmod 600 "$out"/*.yaml

@@ -10,8 +10,15 @@ use std::{
 };
 
 /// Namespace and name of each Secret, and the host it is for.
-const SECRETS: [(&str, &str, &str); 3] = [
+const SECRETS: [(&str, &str, &str); 6] = [
     ("istio-system", "httpbin-credential", "httpbin.example.com"),
+    ("istio-system", "store-credential", "store.example.com"),
+    ("istio-system", "catalog-credential", "catalog.example.com"),
+    (
+        "istio-system",
+        "webapp-credential-mtls",
+        "webapp.example.com",
+    ),
     ("default", "foo-example-com-cert", "foo.example.com"),
     (
         "default",
@@ -44,8 +51,11 @@ pub(super) fn write(directory: &Path) -> anyhow::Result<PathBuf> {
         manifest.push_str(&secret(
             namespace,
             name,
-            &certificate.pem(),
-            &key.serialize_pem(),
+            [
+                &certificate.pem(),
+                &key.serialize_pem(),
+                &authority.pem(),
+            ],
         ));
     }
     fs::write(directory.join("secrets.yaml"), manifest)?;
@@ -55,7 +65,7 @@ pub(super) fn write(directory: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// A Secret manifest with its content as text.
-fn secret(namespace: &str, name: &str, certificate: &str, key: &str) -> String {
+fn secret(namespace: &str, name: &str, [certificate, key, authority]: [&str; 3]) -> String {
     let block = |text: &str| {
         text.lines()
             .map(|line| format!("    {line}\n"))
@@ -63,8 +73,9 @@ fn secret(namespace: &str, name: &str, certificate: &str, key: &str) -> String {
     };
     format!(
         "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
-         stringData:\n  tls.crt: |\n{}  tls.key: |\n{}---\n",
+         stringData:\n  tls.crt: |\n{}  tls.key: |\n{}  ca.crt: |\n{}---\n",
         block(certificate),
-        block(key)
+        block(key),
+        block(authority)
     )
 }

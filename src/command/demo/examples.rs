@@ -26,6 +26,12 @@ const EXAMPLES: &[(&str, &str)] = embedded![
     "httpbin/httpbin-gateway.yaml",
     "httpbin/secure-ingress.yaml",
     "httpbin/services.yaml",
+    "tls-and-tcp/securing-gateway-traffic.yaml",
+    "tls-and-tcp/services.yaml",
+    "tls-and-tcp/sni-passthrough.yaml",
+    "tls-and-tcp/split-gateways.yaml",
+    "tls-and-tcp/tcp.yaml",
+    "tls-and-tcp/virtual-hosts-with-tls.yaml",
 ];
 
 /// Writes the manifests below `directory`, with backends in `127.NETWORK.0.0/16`.

@@ -33,7 +33,14 @@ use std::{
 };
 
 /// Ports of the examples and where the demonstration binds them, if they are free.
-const PORTS: [(u16, u16); 3] = [(80, 10080), (443, 10443), (8080, 18080)];
+const PORTS: [(u16, u16); 6] = [
+    (80, 10080),
+    (443, 10443),
+    (8080, 18080),
+    (15443, 15443),
+    (31400, 31400),
+    (31402, 31402),
+];
 /// Where the admin interface listens, if it is free.
 const ADMIN: u16 = 15000;
 /// Longest time from the signal to the end.
