@@ -1,7 +1,13 @@
 //! Every manifest of `examples/` runs and answers as its comment says.
 
 use crate::support::{Answer, Directory, Gwanmun, curl, eventually, gwanmun};
-use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::Command,
+};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 
@@ -15,6 +21,11 @@ struct Example {
 impl Example {
     /// Serves `files` of `examples/NAME` and its services.
     fn run(name: &str, files: &[&str]) -> Self {
+        Self::run_with(name, files, &[])
+    }
+
+    /// As [`Example::run`], with more arguments.
+    fn run_with(name: &str, files: &[&str], more: &[&str]) -> Self {
         let directory = Directory::new();
         let network = free_network();
         for file in files.iter().chain(&["services.yaml"]) {
@@ -33,7 +44,7 @@ impl Example {
                 .unwrap()
                 .success()
         );
-        let running = Gwanmun::run(&directory, &[]);
+        let running = Gwanmun::run(&directory, more);
         assert_eq!(running.count_errors(" ERROR "), 0);
         Self {
             directory,
@@ -92,7 +103,7 @@ fn free_network() -> u8 {
     loop {
         let network = NEXT.fetch_add(1, Ordering::Relaxed);
         let free = |rest: &str| TcpListener::bind(format!("127.{network}.{rest}")).is_ok();
-        if free("1.1:9080") && free("2.1:8088") && free("3.1:8089") {
+        if free("1.1:9080") && free("2.1:8088") && free("3.1:8089") && free("4.1:8090") {
             return network;
         }
     }
@@ -177,6 +188,100 @@ fn httpbin() {
             .status,
         0
     );
+}
+
+#[test]
+fn securing_gateway_traffic() {
+    let example = Example::run("tls-and-tcp", &["securing-gateway-traffic.yaml"]);
+    let host = "webapp.example.com";
+    let (certificate, key) = (
+        example.directory.file("client.crt").display().to_string(),
+        example.directory.file("client.key").display().to_string(),
+    );
+    let known = ["--cert", &certificate, "--key", &key];
+    assert!(example.get_tls(host, "/", &known).is(200, "\"webapp\""));
+    assert_eq!(example.get_tls(host, "/", &[]).status, 0);
+    let plain = example.get(80, host, "/a?b");
+    assert_eq!(plain.status, 301, "{plain:?}");
+    assert!(
+        plain
+            .field("location")
+            .unwrap()
+            .starts_with("https://webapp.example.com")
+    );
+}
+
+#[test]
+fn virtual_hosts_with_tls() {
+    let example = Example::run("tls-and-tcp", &["virtual-hosts-with-tls.yaml"]);
+    for (host, pod) in [
+        ("store.example.com", "\"webapp\""),
+        ("catalog.example.com", "\"catalog\""),
+    ] {
+        let answer = example.get_tls(host, "/", &[]);
+        assert!(answer.is(200, pod), "{answer:?}");
+    }
+    assert_eq!(example.get_tls("other.example.com", "/", &[]).status, 0);
+}
+
+#[test]
+fn tcp() {
+    let example = Example::run_with("tls-and-tcp", &["tcp.yaml"], &["--map-port", "31400:0"]);
+    let mut pods = Vec::new();
+    for _ in 0..100 {
+        let answer = example.get(31400, "anything", "/");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        pods.push(answer.field("x-pod").unwrap().to_owned());
+    }
+    let of = |pod: &str| pods.iter().filter(|one| *one == pod).count();
+    let (first, second) = (of("tcp-echo-v1"), of("tcp-echo-v2"));
+    assert!(
+        first > 60 && second > 2 && first + second == 100,
+        "{pods:?}"
+    );
+}
+
+#[test]
+fn split_gateways() {
+    // Each workload binds the ports of its own Gateways only.
+    let files = ["split-gateways.yaml", "tcp.yaml"];
+    let ports = ["--map-port", "31400:0", "--map-port", "31402:0"];
+    for (label, port, pod) in [
+        ("istio=my-user-gateway", 31402, "\"catalog\""),
+        ("istio=ingressgateway", 31400, "\"tcp-echo-v"),
+    ] {
+        let arguments = [&ports[..], &["--label", label]].concat();
+        let example = Example::run_with("tls-and-tcp", &files, &arguments);
+        assert!(example.get(port, "anything", "/").is(200, pod), "{label}");
+        assert_eq!(example.running.count_errors("listening on"), 1, "{label}");
+    }
+}
+
+#[test]
+fn sni_passthrough() {
+    let example = Example::run("tls-and-tcp", &["virtual-hosts-with-tls.yaml"]);
+    // Another gateway in front of it sees only server names.
+    let backend = example.running.address(443).parse::<SocketAddr>().unwrap();
+    let front = Directory::new();
+    let manifest = fs::read_to_string(Path::new(EXAMPLES).join("tls-and-tcp/sni-passthrough.yaml"));
+    let manifest = manifest
+        .unwrap()
+        .replace("simple-sni.example.com", "catalog.example.com")
+        .replace("127.0.6.1", "127.0.0.1")
+        .replace("port: 8443", &format!("port: {}", backend.port()));
+    front.write("sni-passthrough.yaml", &manifest);
+    let running = Gwanmun::run(&front, &["--map-port", "15443:0"]);
+    let authority = example.directory.file("ca.crt").display().to_string();
+    let get = |host: &str| {
+        let to = format!("::{}", running.address(15443));
+        let url = format!("https://{host}/");
+        curl(&["--cacert", &authority, "--connect-to", &to, &url])
+    };
+    let answer = get("catalog.example.com");
+    assert!(answer.is(200, "\"catalog\""), "{answer:?}");
+    assert_eq!(get("store.example.com").status, 0);
+    let line = running.wait_output("catalog.example.com");
+    assert!(line.contains("\"- - -\" 0 - -"), "{line}");
 }
 
 #[test]
@@ -422,7 +527,7 @@ fn the_lines_that_the_demonstration_prints_work() {
 fn every_example_has_a_test() {
     let this = include_str!("examples.rs");
     let mut missing = BTreeSet::new();
-    for entry in ["bookinfo", "httpbin", "gateway-api"] {
+    for entry in ["bookinfo", "httpbin", "gateway-api", "tls-and-tcp"] {
         for file in fs::read_dir(Path::new(EXAMPLES).join(entry)).unwrap() {
             let name = file.unwrap().file_name().into_string().unwrap();
             if !this.contains(&format!("\"{name}\"")) {

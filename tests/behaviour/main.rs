@@ -9,6 +9,10 @@ mod examples;
 #[cfg(test)]
 mod following;
 #[cfg(test)]
+mod istio_l4;
+#[cfg(test)]
+mod istio_tls;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod readme;

@@ -51,11 +51,7 @@ pub(super) fn write(directory: &Path) -> anyhow::Result<PathBuf> {
         manifest.push_str(&secret(
             namespace,
             name,
-            [
-                &certificate.pem(),
-                &key.serialize_pem(),
-                &authority.pem(),
-            ],
+            [&certificate.pem(), &key.serialize_pem(), &authority.pem()],
         ));
     }
     fs::write(directory.join("secrets.yaml"), manifest)?;
