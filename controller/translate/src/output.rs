@@ -2,7 +2,7 @@
 
 use crate::{Finding, backend::Resolved, istio::mesh::Mesh, proxy_protocol};
 use gwanmun_api::ObjectKey;
-use gwanmun_ir::{Key, Listener, Resource};
+use gwanmun_ir::{Key, Listener, Resource, Secret, SecretMaterial};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,9 +33,14 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Adds a resource. The first one of a key wins; adding an equal one again does nothing.
+    /// Adds a resource. The first one of a key wins; adding an equal one again does nothing. A
+    /// Secret that one API cannot use gives way to what another finds in it.
     pub(crate) fn resource(&mut self, resource: Resource) {
-        self.resources.entry(resource.key()).or_insert(resource);
+        let known = self.resources.entry(resource.key());
+        let known = known.or_insert_with(|| resource.clone());
+        if is_invalid(known) && !is_invalid(&resource) {
+            *known = resource;
+        }
     }
 
     /// Adds a listener. Gateways share them: what each says of the PROXY protocol holds.
@@ -48,9 +53,11 @@ impl Sink {
         self.resources.insert(key, Resource::Listener(listener));
     }
 
-    /// Whether a resource of this key was added.
+    /// Whether a resource of this key was added, other than a Secret that could not be used.
     pub(crate) fn has(&self, key: &Key) -> bool {
-        self.resources.contains_key(key)
+        self.resources
+            .get(key)
+            .is_some_and(|known| !is_invalid(known))
     }
 
     /// The resource of a key.
@@ -81,6 +88,17 @@ impl Sink {
             findings: self.findings.into_iter().collect(),
         }
     }
+}
+
+/// Whether a resource is a Secret that holds nothing usable.
+fn is_invalid(resource: &Resource) -> bool {
+    matches!(
+        resource,
+        Resource::Secret(Secret {
+            material: SecretMaterial::Invalid { .. },
+            ..
+        })
+    )
 }
 
 /// The status of an object of any kind. Its JSON is the status subresource's content;

@@ -14,7 +14,7 @@
 mod support;
 
 use gwanmun_api::{Object, manifest};
-use gwanmun_ir::{Action, Discovery, Key, Resource, Target};
+use gwanmun_ir::{Action, AppProtocol, Discovery, Key, Resource, Security, Target};
 use gwanmun_translate::{Options, Store, Translation, translate_all};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -135,7 +135,24 @@ fn dangling(translation: &Translation) -> Vec<String> {
     for (key, resource) in &translation.resources {
         assert_eq!(key, &resource.key());
         match resource {
-            Resource::Chain(chain) => need(key, Key::Listener(chain.listener.clone())),
+            Resource::Chain(chain) => {
+                need(key, Key::Listener(chain.listener.clone()));
+                let clients = match &chain.security {
+                    Security::Tls(policy) => policy.client.validation(),
+                    Security::Passthrough => {
+                        assert_eq!(chain.protocol, AppProtocol::Tcp, "{key}");
+                        None
+                    }
+                    Security::Plaintext => None,
+                };
+                // A listener of the Gateway API whose anchors are missing is closed. A credential of
+                // Istio's may be missing: handshakes fail.
+                if let Some(anchors) = clients.map(|clients| &clients.anchors)
+                    && anchors.as_str().starts_with("gateway-api://")
+                {
+                    need(key, Key::Secret(anchors.clone()));
+                }
+            }
             Resource::Route(route) => {
                 need(key, Key::Chain(route.chain.clone()));
                 if let Action::Forward(targets) = &route.action {
@@ -155,6 +172,10 @@ fn dangling(translation: &Translation) -> Vec<String> {
                 }
             }
             Resource::Cluster(cluster) => {
+                if let Some(tls) = &cluster.tls {
+                    assert!(cluster.key.as_str().contains("tls=") || cluster.policy.is_some());
+                    assert!(!tls.subject_alt_names.contains(&String::new()), "{key}");
+                }
                 if cluster.discovery == Discovery::Endpoints {
                     need(key, Key::Endpoints(cluster.key.clone()));
                 }

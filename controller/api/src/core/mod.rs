@@ -281,19 +281,36 @@ impl Secret {
     /// # Errors
     /// `None` inside when the key is absent; the error's text when it is not base64.
     pub fn value(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
-        use base64::Engine;
         if let Some(text) = self.string_data.get(key) {
             return Ok(Some(text.clone().into_bytes()));
         }
-        let Some(text) = self.data.get(key) else {
-            return Ok(None);
-        };
-        let text: String = text.split_ascii_whitespace().collect();
-        base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map(Some)
-            .map_err(|error| format!("data[{key}] is not base64: {error}"))
+        self.data.get(key).map(|text| decode(key, text)).transpose()
     }
+}
+
+impl ConfigMap {
+    /// The value of a key: of `data`, else of `binaryData`, decoded.
+    ///
+    /// # Errors
+    /// `None` inside when the key is absent; the error's text when it is not base64.
+    pub fn value(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
+        if let Some(text) = self.data.get(key) {
+            return Ok(Some(text.clone().into_bytes()));
+        }
+        self.binary_data
+            .get(key)
+            .map(|text| decode(key, text))
+            .transpose()
+    }
+}
+
+/// Decodes base64 as it is found in manifests, perhaps on several lines.
+fn decode(key: &str, text: &str) -> Result<Vec<u8>, String> {
+    use base64::Engine;
+    let text: String = text.split_ascii_whitespace().collect();
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .map_err(|error| format!("data[{key}] is not base64: {error}"))
 }
 
 impl std::fmt::Debug for Secret {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{Code, Finding, Ref, Severity, Store, output::Sink};
 use gwanmun_api::{IntOrString, core};
-use gwanmun_ir::{DnsHost, DnsMode, Endpoint, EndpointHealth, EndpointIdentity};
+use gwanmun_ir::{DnsHost, DnsMode, Endpoint, EndpointHealth, EndpointIdentity, Transport};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -23,6 +23,8 @@ pub(super) struct Selection<'a> {
     pub(super) subset: &'a str,
     /// Labels that endpoints must carry.
     pub(super) labels: &'a Labels,
+    /// What the ports of slices must carry.
+    pub(super) transport: Transport,
 }
 
 /// What was found.
@@ -118,7 +120,7 @@ impl Selection<'_> {
         slice
             .ports
             .iter()
-            .filter(|port| port.name == wanted.name && matches!(port.protocol.as_str(), "" | "TCP"))
+            .filter(|port| port.name == wanted.name && carries(&port.protocol, self.transport))
             .filter_map(|port| port.port.or_else(|| target_number(wanted)))
             .collect()
     }
@@ -208,17 +210,19 @@ impl Selection<'_> {
             .iter()
             .any(|slice| !self.slice_ports(slice.content).is_empty())
         {
-            format!("its EndpointSlices have no TCP port named `{}`", port.name)
+            format!(
+                "its EndpointSlices have no {} port named `{}`",
+                protocol(self.transport),
+                port.name
+            )
         } else if !self.subset.is_empty() {
             format!("no endpoint has the labels of subset `{}`", self.subset)
         } else {
             "its EndpointSlices are empty".to_owned()
         };
-        let index = service
-            .spec
-            .ports
-            .iter()
-            .position(|candidate| candidate.port == port.number);
+        let index = service.spec.ports.iter().position(|candidate| {
+            candidate.port == port.number && carries(&candidate.protocol, self.transport)
+        });
         sink.finding(Finding::new(
             Severity::Warning,
             Code::NoEndpoints,
@@ -227,8 +231,12 @@ impl Selection<'_> {
                 .map(|index| format!("spec.ports[{index}]"))
                 .unwrap_or_default(),
             format!(
-                "port {} has no endpoints, requests get 503: {reason}",
-                port.number
+                "port {} has no endpoints, {}: {reason}",
+                port.number,
+                match self.transport {
+                    Transport::Tcp => "requests get 503",
+                    Transport::Udp => "datagrams are dropped",
+                }
             ),
         ));
     }
@@ -241,6 +249,20 @@ pub(super) fn target_number(port: &Port) -> Option<u16> {
         Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
         Some(IntOrString::String(_)) => None,
     }
+}
+
+/// How a Service spells a transport.
+pub(super) fn protocol(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "TCP",
+        Transport::Udp => "UDP",
+    }
+}
+
+/// Whether a port whose protocol is written so carries a transport.
+pub(super) fn carries(written: &str, transport: Transport) -> bool {
+    let written = if written.is_empty() { "TCP" } else { written };
+    written == protocol(transport)
 }
 
 /// Whether labels include others.

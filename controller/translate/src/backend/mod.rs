@@ -7,11 +7,11 @@ mod registry;
 
 use crate::{Options, Store, istio::destination_rule, names, output::Sink};
 use endpoints::{Selected, Selection};
-use gwanmun_api::Object;
+use gwanmun_api::{Object, ObjectKey};
 use gwanmun_ir::{
     CircuitBreakers, Cluster, ClusterIdentity, ClusterKey, Discovery, EndpointSet, Key,
     LoadBalancing, OutlierDetection, ProxyProtocolVersion, Resource, SourceRef, TcpKeepalive,
-    UpstreamProtocol, UpstreamTls,
+    Transport, UpstreamProtocol, UpstreamTls,
 };
 use registry::Destination;
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ pub(crate) struct BackendRequest<'a> {
     pub(crate) subset: &'a str,
     /// Whether the route itself requires HTTP/2 (GRPCRoute).
     pub(crate) require_http2: bool,
+    /// What the port must carry: a Service may have one number for both.
+    pub(crate) transport: Transport,
     /// TLS that the caller has decided on (BackendTLSPolicy) in place of the policy's, with a
     /// suffix that tells its cluster apart from the same backend's without.
     pub(crate) tls: Option<(UpstreamTls, &'a str)>,
@@ -53,8 +55,8 @@ pub(crate) enum BackendError {
     /// No port is named and it has several or none.
     #[error("`{0}` has not exactly one port, so the port must be named")]
     PortRequired(String),
-    /// The port is not TCP.
-    #[error("port {port} of `{host}` is {protocol}, not TCP")]
+    /// The port is of another transport.
+    #[error("port {port} of `{host}` is {protocol}, not {wanted}")]
     UnsupportedProtocol {
         /// The host.
         host: String,
@@ -62,6 +64,8 @@ pub(crate) enum BackendError {
         port: u16,
         /// Its protocol.
         protocol: String,
+        /// The protocol that is wanted.
+        wanted: &'static str,
     },
     /// No DestinationRule defines the subset.
     #[error("subset `{subset}` of `{host}` is not defined by any DestinationRule")]
@@ -141,7 +145,14 @@ pub(crate) fn tcp_idle_timeout_ms(sink: &Sink, cluster: &ClusterKey) -> Option<u
 }
 
 /// All of a [`BackendRequest`]; TLS by its suffix.
-type ResolvedKey = (String, String, Option<u16>, String, bool, Option<String>);
+type ResolvedKey = (
+    String,
+    String,
+    (Option<u16>, Transport),
+    String,
+    bool,
+    Option<String>,
+);
 
 /// Resolves a backend to its cluster, adding cluster and endpoints to `sink` if they are new.
 ///
@@ -156,7 +167,7 @@ pub(crate) fn cluster(
     let key = (
         request.host.to_owned(),
         request.client_namespace.to_owned(),
-        request.port,
+        (request.port, request.transport),
         request.subset.to_owned(),
         request.require_http2,
         request.tls.as_ref().map(|(_, suffix)| (*suffix).to_owned()),
@@ -167,6 +178,19 @@ pub(crate) fn cluster(
     let result = resolve(store, options, sink, request);
     sink.resolved.clusters.insert(key, result.clone());
     result
+}
+
+/// The object that decides what a backend is, and the name of the port.
+///
+/// # Errors
+/// When it does not exist.
+pub(crate) fn decides(
+    store: &Store,
+    options: &Options,
+    request: &BackendRequest<'_>,
+) -> Result<(ObjectKey, String), BackendError> {
+    let destination = registry::resolve(store, options, request)?;
+    Ok((destination.object().key(), destination.port.name.clone()))
 }
 
 fn resolve(
@@ -203,6 +227,7 @@ fn resolve(
         destination: &destination,
         subset: request.subset,
         labels: &policy.subset_labels,
+        transport: request.transport,
     };
     let discovery = match selection.select(sink) {
         Selected::Dns { hosts, mode } => Discovery::Dns { hosts, mode },
@@ -246,6 +271,9 @@ fn identify(
     if request.require_http2 && protocol != UpstreamProtocol::Http2 {
         key.push_str(";h2");
         protocol = UpstreamProtocol::Http2;
+    }
+    if request.transport == Transport::Udp {
+        key.push_str(";udp");
     }
     if let Some((_, suffix)) = &request.tls {
         key.push_str(";tls=");
@@ -292,15 +320,18 @@ fn build(
     parts: (&BackendRequest<'_>, &Destination<'_>, ClusterPolicy),
 ) -> Cluster {
     let (request, destination, policy) = parts;
-    let mut tls = match &request.tls {
+    let tls = match &request.tls {
         Some((tls, _)) => Some(tls.clone()),
-        None => policy.tls,
+        // There is none for datagrams.
+        None if request.transport == Transport::Udp => None,
+        // A name that the registry has is for those who name none.
+        None => policy.tls.map(|mut tls| {
+            if tls.subject_alt_names.is_empty() {
+                tls.subject_alt_names = destination.subject_alt_names();
+            }
+            tls
+        }),
     };
-    if let Some(tls) = &mut tls
-        && tls.subject_alt_names.is_empty()
-    {
-        tls.subject_alt_names = destination.subject_alt_names();
-    }
     Cluster {
         hash: None,
         warmup: None,

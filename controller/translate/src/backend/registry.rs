@@ -1,9 +1,12 @@
 //! Hosts and their ports: Services and ServiceEntries as one registry.
 
-use super::{BackendError, BackendRequest};
+use super::{
+    BackendError, BackendRequest,
+    endpoints::{carries, protocol},
+};
 use crate::{Options, Ref, Store, names};
 use gwanmun_api::{IntOrString, Object, core, istio};
-use gwanmun_ir::UpstreamProtocol;
+use gwanmun_ir::{Transport, UpstreamProtocol};
 use std::sync::Arc;
 
 /// A port of a service in the registry.
@@ -120,7 +123,7 @@ fn find<'a>(
         .and_then(|(name, namespace)| store.get::<core::Service>(namespace, name))
         .filter(|service| is_exported(service.object, request.client_namespace));
     match service {
-        Some(service) => of_service(service, request.port, host),
+        Some(service) => of_service(service, request, host),
         None => of_entries(store, request, host),
     }
 }
@@ -148,23 +151,24 @@ fn is_visible(export_to: &[impl AsRef<str>], namespace: &str, client_namespace: 
 
 fn of_service<'a>(
     service: Ref<'a, core::Service>,
-    wanted: Option<u16>,
+    request: &BackendRequest<'_>,
     host: String,
 ) -> Result<Destination<'a>, BackendError> {
-    let is_tcp = |port: &&core::ServicePort| matches!(port.protocol.as_str(), "" | "TCP");
+    let fits = |port: &&core::ServicePort| carries(&port.protocol, request.transport);
     let is_external = service.spec.type_ == "ExternalName";
     let ports = &service.content.spec.ports;
-    let found = match wanted {
-        Some(number) => match ports
-            .iter()
-            .find(|port| port.port == number && is_tcp(port))
-        {
+    let found = match request.port {
+        Some(number) => match ports.iter().find(|port| port.port == number && fits(port)) {
             Some(port) => Ok(port),
             None => Err(match ports.iter().find(|port| port.port == number) {
                 Some(port) => BackendError::UnsupportedProtocol {
                     host: host.clone(),
                     port: number,
-                    protocol: port.protocol.clone(),
+                    protocol: match port.protocol.as_str() {
+                        "" => "TCP".to_owned(),
+                        text => text.to_owned(),
+                    },
+                    wanted: protocol(request.transport),
                 },
                 None => BackendError::PortNotFound {
                     host: host.clone(),
@@ -172,8 +176,9 @@ fn of_service<'a>(
                 },
             }),
         },
-        None => only(ports.iter().filter(is_tcp))
-            .ok_or_else(|| BackendError::PortRequired(host.clone())),
+        None => {
+            only(ports.iter().filter(fits)).ok_or_else(|| BackendError::PortRequired(host.clone()))
+        }
     };
     let port = match found {
         Ok(port) => Port {
@@ -230,7 +235,7 @@ fn of_entries<'a>(
     };
     let mut having = entries
         .into_iter()
-        .filter_map(|entry| Some((entry, entry_port(entry.content, number)?)));
+        .filter_map(|entry| Some((entry, entry_port(entry.content, number, request.transport)?)));
     let Some((first, port)) = having.next() else {
         let port = number;
         return Err(BackendError::PortNotFound { host, port });
@@ -260,13 +265,14 @@ fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     items.next().is_none().then_some(first)
 }
 
-fn entry_port(entry: &istio::ServiceEntry, number: u16) -> Option<Port> {
-    let port = entry
-        .spec
-        .as_ref()?
-        .ports
-        .iter()
-        .find(|port| port.number == Some(u32::from(number)))?;
+fn entry_port(entry: &istio::ServiceEntry, number: u16, transport: Transport) -> Option<Port> {
+    let port = entry.spec.as_ref()?.ports.iter().find(|port| {
+        let udp = port
+            .protocol
+            .as_deref()
+            .is_some_and(|text| text.eq_ignore_ascii_case("UDP"));
+        port.number == Some(u32::from(number)) && udp == (transport == Transport::Udp)
+    })?;
     let protocol = port.protocol.as_deref().unwrap_or_default();
     Some(Port {
         number,

@@ -18,6 +18,7 @@ fn request(host: &str, port: u16) -> BackendRequest<'_> {
         port: Some(port),
         subset: "",
         require_http2: false,
+        transport: Transport::Tcp,
         tls: None,
     }
 }
@@ -512,5 +513,36 @@ fn subsets_go_by_the_labels_of_pods_or_of_hand_written_slices() {
       10.0.0.1:9080 Healthy x1 [default reviews-v1 reviews v1]
       127.0.0.1:9082 Healthy x1 [default   v2]
     warning GWM0010 Service default/reviews spec.ports[0]: port 9080 has no endpoints, requests get 503: no endpoint has the labels of subset `v3` (t.yaml:5)
+    ");
+}
+
+#[test]
+fn one_port_number_may_carry_both_transports() {
+    let text = "
+apiVersion: v1
+kind: Service
+metadata: {name: echo}
+spec: {ports: [{name: tcp, port: 53, targetPort: 5353}, {name: udp, port: 53, protocol: UDP, targetPort: 5354}, {name: web, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: echo-1, labels: {kubernetes.io/service-name: echo}}
+addressType: IPv4
+ports: [{name: tcp, port: 5353}, {name: udp, port: 5354, protocol: UDP}]
+endpoints: [{addresses: [10.0.0.1]}]
+";
+    let udp = |port| BackendRequest {
+        transport: Transport::Udp,
+        ..request(ECHO, port)
+    };
+    insta::assert_snapshot!(show(text, &[request(ECHO, 53), udp(53), udp(80), udp(81)]), @r"
+    outbound|53||echo.default.svc.cluster.local
+    outbound|53||echo.default.svc.cluster.local;udp
+    error: port 80 of `echo.default.svc.cluster.local` is TCP, not UDP
+    error: `echo.default.svc.cluster.local` has no port 81
+    outbound|53||echo.default.svc.cluster.local Http1 of Service default/echo
+    outbound|53||echo.default.svc.cluster.local;udp Http1 of Service default/echo
+      10.0.0.1:5353 Healthy x1 [default   ]
+      10.0.0.1:5354 Healthy x1 [default   ]
     ");
 }

@@ -2,21 +2,17 @@
 
 use super::{
     Context,
+    backend_tls::{Applied, Policy, Role},
     grant::{Referent, Referrer, permits},
     status::Reason,
 };
 use crate::{
-    Code, Severity, Store,
+    Code, Severity,
     backend::{self, BackendError, BackendRequest},
     names,
-    output::Sink,
 };
-use gwanmun_api::{
-    Kind, Object, ObjectKey, core,
-    gateway_api::{BackendObjectReference, BackendTlsPolicy},
-    istio::ServiceEntry,
-};
-use gwanmun_ir::{Failure, Target};
+use gwanmun_api::{Kind, Object, ObjectKey, core, gateway_api::BackendObjectReference};
+use gwanmun_ir::{Failure, Resource, Target, Transport, UpstreamTls};
 
 /// The kind of backend that is a host of Istio's registry.
 const HOSTNAME: (&str, &str) = ("networking.istio.io", "Hostname");
@@ -27,23 +23,46 @@ pub(super) struct Resolution {
     pub(super) target: Target,
     /// Why it does not resolve.
     pub(super) problem: Option<(Reason, String)>,
-    /// BackendTLSPolicies that apply to the backend.
-    pub(super) policies: Vec<ObjectKey>,
+    /// BackendTLSPolicies for the backend, and whether they are used.
+    pub(super) policies: Vec<(ObjectKey, Role)>,
 }
 
 /// A route that refers.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) object: &'a Object,
-    /// Whether backends must be spoken to in HTTP/2.
-    pub(super) http2: bool,
+    pub(super) speech: Speech,
+}
+
+/// What a route speaks to its backends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Speech {
+    /// HTTP, as the backend's port says.
+    Http,
+    /// HTTP/2, whatever the port says.
+    Http2,
+    /// Bytes.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Speech {
+    /// What backend ports must carry.
+    fn transport(self) -> Transport {
+        match self {
+            Self::Http | Self::Http2 | Self::Tcp => Transport::Tcp,
+            Self::Udp => Transport::Udp,
+        }
+    }
 }
 
 /// A backend that may be referred to.
 struct Found {
     host: String,
     port: u16,
-    policies: Vec<ObjectKey>,
+    /// The Service that a port of is meant; nothing for other hosts.
+    service: Option<ObjectKey>,
 }
 
 /// Resolves a reference; `field` is its path in the route.
@@ -62,37 +81,10 @@ pub(super) fn resolve(
     };
     let resolution = match find(cx, source, reference) {
         Err((reason, message)) => refuse(reason, message),
-        Ok(found) => {
-            let request = BackendRequest {
-                host: &found.host,
-                client_namespace: &source.object.meta.namespace,
-                port: Some(found.port),
-                subset: "",
-                require_http2: source.http2,
-                tls: None,
-            };
-            // A cluster without TLS of a backend that wants it is of no use.
-            let mut scratch = Sink::default();
-            let sink = if found.policies.is_empty() {
-                &mut *cx.sink
-            } else {
-                &mut scratch
-            };
-            match backend::cluster(cx.store, cx.options, sink, &request) {
-                Err(error) => refuse(reason_of(&error), error.to_string()),
-                // The backend wants TLS and we cannot speak it yet: never plaintext instead.
-                Ok(_) if !found.policies.is_empty() => Resolution {
-                    target: Target::Fail(Failure::InvalidBackend),
-                    problem: None,
-                    policies: found.policies,
-                },
-                Ok(cluster) => Resolution {
-                    target: Target::Cluster(cluster),
-                    problem: None,
-                    policies: Vec::new(),
-                },
-            }
-        }
+        Ok(found) => match reach(cx, source, &found) {
+            Err((reason, message)) => refuse(reason, message),
+            Ok(resolution) => resolution,
+        },
     };
     if let Some((_, message)) = &resolution.problem {
         cx.tell(
@@ -102,17 +94,83 @@ pub(super) fn resolve(
             field,
             message,
         );
-    } else if !resolution.policies.is_empty() {
-        let message = "a BackendTLSPolicy applies and is not supported yet: nothing is sent";
-        cx.tell(
-            Severity::Warning,
-            Code::NoEffectYet,
-            source.object,
-            field,
-            message,
-        );
     }
     resolution
+}
+
+/// The cluster of a backend, with the TLS that a BackendTLSPolicy wants for it.
+fn reach(
+    cx: &mut Context<'_, '_>,
+    source: Source<'_>,
+    found: &Found,
+) -> Result<Resolution, (Reason, String)> {
+    let mut request = BackendRequest {
+        host: &found.host,
+        client_namespace: &source.object.meta.namespace,
+        port: Some(found.port),
+        subset: "",
+        require_http2: source.speech == Speech::Http2,
+        transport: source.speech.transport(),
+        tls: None,
+    };
+    let refuse = |error: BackendError| (reason_of(&error), error.to_string());
+    let applied = applied(cx, source, found, &request).map_err(refuse)?;
+    if applied.policy.is_none() {
+        check_app_protocol(cx, source, found)?;
+    }
+    let wanted: Option<(UpstreamTls, String)> = match applied.policy {
+        None => None,
+        // Its backends want TLS, and it does not say how.
+        Some(Policy { tls: None, .. }) => {
+            return Ok(Resolution {
+                target: Target::Fail(Failure::InvalidBackend),
+                problem: None,
+                policies: applied.roles,
+            });
+        }
+        Some(policy) => policy.tls.as_ref().map(|tls| {
+            let mut tls = tls.clone();
+            let mut suffix = policy.suffix();
+            if let Some(client) = &cx.view.client {
+                suffix.push_str(&format!(",{client}"));
+                tls.client_certificate = Some(client.clone());
+            }
+            (tls, suffix)
+        }),
+    };
+    request.tls = wanted
+        .as_ref()
+        .map(|(tls, suffix)| (tls.clone(), suffix.as_str()));
+    let cluster = backend::cluster(cx.store, cx.options, cx.sink, &request).map_err(refuse)?;
+    if let Some(anchors) = applied.policy.and_then(|policy| policy.anchors.clone()) {
+        cx.sink.resource(Resource::Secret(anchors));
+    }
+    Ok(Resolution {
+        target: Target::Cluster(cluster),
+        problem: None,
+        policies: applied.roles,
+    })
+}
+
+/// The BackendTLSPolicies for a backend, as far as TLS can be added.
+fn applied<'a>(
+    cx: &Context<'a, '_>,
+    source: Source<'_>,
+    found: &Found,
+    request: &BackendRequest<'_>,
+) -> Result<Applied<'a>, BackendError> {
+    if source.speech == Speech::Udp || cx.view.passthrough {
+        return Ok(Applied::default());
+    }
+    let (object, port) = match &found.service {
+        Some(service) => {
+            let port = service_port(cx, service, found.port);
+            let name = port.map(|port| port.name.clone()).unwrap_or_default();
+            (service.clone(), name)
+        }
+        None => backend::decides(cx.store, cx.options, request)?,
+    };
+    Ok(cx.policies.of(&object, &port))
 }
 
 fn reason_of(error: &BackendError) -> Reason {
@@ -154,7 +212,7 @@ fn find(
         }
     };
     if let Some((namespace, name)) = service {
-        permitted(cx.store, source, namespace, name)?;
+        permitted(cx, source, namespace, name)?;
     }
     let Some(port) = reference.port else {
         let message = format!("the port of {kind} `{name}` is missing");
@@ -164,19 +222,18 @@ fn find(
         return Ok(Found {
             host: name.to_owned(),
             port,
-            policies: entry_policies(cx.store, name),
+            service: None,
         });
     };
-    supported(cx.store, namespace, service, port)?;
     Ok(Found {
         host: names::service_host(service, namespace, &cx.options.cluster_domain),
         port,
-        policies: service_policies(cx.store, namespace, service, port),
+        service: Some(ObjectKey::new(Kind::Service, namespace, service)),
     })
 }
 
 fn permitted(
-    store: &Store,
+    cx: &Context<'_, '_>,
     source: Source<'_>,
     namespace: &str,
     name: &str,
@@ -191,7 +248,7 @@ fn permitted(
         namespace,
         name,
     };
-    if permits(store, from, to) {
+    if permits(cx.store, from, to) {
         return Ok(());
     }
     let message = format!(
@@ -200,19 +257,20 @@ fn permitted(
     Err((Reason::RefNotPermitted, message))
 }
 
-/// Refuses ports whose `appProtocol` we cannot speak.
-fn supported(
-    store: &Store,
-    namespace: &str,
-    name: &str,
-    port: u16,
+/// Refuses ports whose `appProtocol` wants TLS of which nobody says how it is verified.
+fn check_app_protocol(
+    cx: &Context<'_, '_>,
+    source: Source<'_>,
+    found: &Found,
 ) -> Result<(), (Reason, String)> {
-    let protocol =
-        service_port(store, namespace, name, port).and_then(|port| port.app_protocol.as_deref());
-    match protocol {
+    let http = matches!(source.speech, Speech::Http | Speech::Http2);
+    let service = found.service.as_ref().filter(|_| http);
+    let port = service.and_then(|service| service_port(cx, service, found.port));
+    match port.and_then(|port| port.app_protocol.as_deref()) {
         Some(protocol @ "kubernetes.io/wss") => {
             let message = format!(
-                "appProtocol `{protocol}` of Service `{namespace}/{name}` is not supported"
+                "appProtocol `{protocol}` of `{}` needs a BackendTLSPolicy",
+                found.host
             );
             Err((Reason::UnsupportedProtocol, message))
         }
@@ -221,48 +279,14 @@ fn supported(
 }
 
 fn service_port<'a>(
-    store: &'a Store,
-    namespace: &str,
-    name: &str,
+    cx: &Context<'a, '_>,
+    service: &ObjectKey,
     port: u16,
 ) -> Option<&'a core::ServicePort> {
-    let service = store.get::<core::Service>(namespace, name)?.content;
-    service.spec.ports.iter().find(|entry| entry.port == port)
-}
-
-/// BackendTLSPolicies for a Service's port.
-fn service_policies(store: &Store, namespace: &str, name: &str, port: u16) -> Vec<ObjectKey> {
-    let port_name = service_port(store, namespace, name, port).map(|port| port.name.as_str());
-    store
-        .in_namespace::<BackendTlsPolicy>(namespace)
-        .filter(|policy| {
-            policy.spec.target_refs.iter().any(|target| {
-                let section = target.section_name.as_deref();
-                target.group.is_empty()
-                    && target.kind == "Service"
-                    && target.name == name
-                    && section.is_none_or(|section| Some(section) == port_name)
-            })
-        })
-        .map(|policy| policy.key())
-        .collect()
-}
-
-/// BackendTLSPolicies for the ServiceEntries of a host.
-fn entry_policies(store: &Store, host: &str) -> Vec<ObjectKey> {
-    store
-        .all::<BackendTlsPolicy>()
-        .filter(|policy| {
-            policy.spec.target_refs.iter().any(|target| {
-                let hosts = || {
-                    let entry = store.get::<ServiceEntry>(policy.namespace(), &target.name)?;
-                    entry.content.spec.as_ref().map(|spec| &spec.hosts)
-                };
-                target.group == Kind::ServiceEntry.group()
-                    && target.kind == Kind::ServiceEntry.kind()
-                    && hosts().is_some_and(|hosts| hosts.iter().any(|one| one == host))
-            })
-        })
-        .map(|policy| policy.key())
-        .collect()
+    let service = cx
+        .store
+        .get::<core::Service>(&service.namespace, &service.name)?
+        .content;
+    let mut ports = service.spec.ports.iter();
+    ports.find(|entry| entry.port == port && entry.protocol != "UDP")
 }

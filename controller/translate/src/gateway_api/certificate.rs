@@ -7,8 +7,16 @@ use super::{
 };
 use crate::{Code, Severity, Store};
 use gwanmun_api::{core, gateway_api::SecretObjectReference};
-use gwanmun_certs::KeyPair;
+use gwanmun_certs::{Certificate, KeyPair, San};
 use gwanmun_ir::{Pem, PrivatePem, Secret, SecretKey, SecretMaterial, SourceRef};
+
+/// A certificate that can be used.
+#[derive(Clone, Debug)]
+pub(super) struct Usable {
+    pub(super) secret: Secret,
+    /// DNS names that it is for, lower case.
+    pub(super) names: Vec<String>,
+}
 
 /// Why a reference names no usable certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,7 +36,7 @@ pub(super) fn resolve(
     cx: &mut Context<'_, '_>,
     from: Referrer<'_>,
     reference: &SecretObjectReference,
-) -> Result<Secret, Unusable> {
+) -> Result<Usable, Unusable> {
     let refuse = |reason, message| {
         Err(Unusable {
             reason,
@@ -55,7 +63,7 @@ pub(super) fn resolve(
         );
         return refuse(Reason::RefNotPermitted, message);
     }
-    let Some(material) = key_pair(cx.store, namespace, name) else {
+    let Some((material, names)) = key_pair(cx.store, namespace, name) else {
         let message = format!("Secret `{namespace}/{name}` does not exist");
         return refuse(Reason::InvalidCertificateRef, message);
     };
@@ -78,7 +86,7 @@ pub(super) fn resolve(
         },
     };
     let Some(problem) = problem else {
-        return Ok(secret);
+        return Ok(Usable { secret, names });
     };
     let message = format!("Secret `{namespace}/{name}`: {problem}");
     if let Some(found) = cx.store.get::<core::Secret>(namespace, name) {
@@ -97,8 +105,8 @@ pub(super) fn resolve(
     })
 }
 
-/// The certificate and key that a Secret holds; nothing when it does not exist.
-fn key_pair(store: &Store, namespace: &str, name: &str) -> Option<SecretMaterial> {
+/// The certificate and key that a Secret holds, and its DNS names; nothing when it does not exist.
+fn key_pair(store: &Store, namespace: &str, name: &str) -> Option<(SecretMaterial, Vec<String>)> {
     let secret = store.get::<core::Secret>(namespace, name)?;
     let text = |key: &str| -> Result<String, String> {
         let bytes = secret
@@ -106,17 +114,29 @@ fn key_pair(store: &Store, namespace: &str, name: &str) -> Option<SecretMaterial
             .ok_or_else(|| format!("it has no `{key}`"))?;
         String::from_utf8(bytes).map_err(|_error| format!("`{key}` is not PEM text"))
     };
-    let parse = || -> Result<(String, String), String> {
+    let parse = || -> Result<(SecretMaterial, Vec<String>), String> {
         let (certificates, private_key) = (text("tls.crt")?, text("tls.key")?);
-        KeyPair::parse(&certificates, &private_key).map_err(|error| error.to_string())?;
-        Ok((certificates, private_key))
-    };
-    Some(match parse() {
-        Ok((certificates, private_key)) => SecretMaterial::KeyPair {
+        let pair =
+            KeyPair::parse(&certificates, &private_key).map_err(|error| error.to_string())?;
+        let material = SecretMaterial::KeyPair {
             certificates: Pem::new(certificates),
             private_key: PrivatePem::new(private_key),
             ocsp_staple: None,
-        },
-        Err(reason) => SecretMaterial::Invalid { reason },
-    })
+        };
+        Ok((material, dns_names(pair.leaf())))
+    };
+    Some(parse().unwrap_or_else(|reason| (SecretMaterial::Invalid { reason }, Vec::new())))
+}
+
+fn dns_names(certificate: &Certificate) -> Vec<String> {
+    let names = certificate.names().iter();
+    names
+        .filter_map(|name| {
+            if let San::Dns(name) = name {
+                Some(name.clone())
+            } else {
+                None
+            }
+        })
+        .collect()
 }

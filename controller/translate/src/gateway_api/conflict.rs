@@ -6,9 +6,13 @@
 //!
 //! [listener distinctness]: https://gateway-api.sigs.k8s.io/reference/api-spec/main/spec/#gatewayspec
 
-use super::{listener::Listener, status::Reason};
-use gwanmun_api::gateway_api::ProtocolType;
-use gwanmun_ir::Hostname;
+use super::{
+    listener::Listener,
+    status::{Decision, Reason},
+};
+use crate::names;
+use gwanmun_api::{ObjectKey, gateway_api::ProtocolType};
+use gwanmun_ir::{BindAddress, Hostname, ListenerKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a listener's connections start with.
@@ -108,6 +112,74 @@ impl Claims {
     }
 }
 
+/// What Gateways have taken of the sockets of this process, which they share. HTTP and TLS are told
+/// apart on one socket; bytes and datagrams of nobody in particular are the oldest Gateway's alone.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    /// Who has which sockets, and whether alone.
+    taken: BTreeMap<ListenerKey, BTreeMap<ObjectKey, bool>>,
+}
+
+impl Sockets {
+    /// Claims the sockets of a listener that does not conflict with its own Gateway's. Refused, in
+    /// words that tell nothing of strangers, when an older Gateway has one of them.
+    pub(super) fn claim(
+        &mut self,
+        gateway: &ObjectKey,
+        listener: &Listener<'_>,
+        binds: &[BindAddress],
+    ) -> Option<Decision> {
+        let layer = layer(&listener.entry.protocol).filter(|_| listener.is_placed())?;
+        let alone = matches!(layer, Layer::Tcp | Layer::Udp);
+        let keys = || {
+            let port = listener.entry.port;
+            let transport = listener.transport();
+            let binds = binds.iter();
+            binds.map(move |bind| names::listener(*bind, port, transport))
+        };
+        let mut others = keys()
+            .filter_map(|key| self.taken.get(&key))
+            .flat_map(|owners| owners.iter().filter(|(owner, _)| *owner != gateway));
+        if others.any(|(_, theirs)| alone || *theirs) {
+            let message = "another Gateway of this process has the port";
+            return Some(Decision::no(Reason::PortUnavailable, message));
+        }
+        for key in keys() {
+            let owners = self.taken.entry(key).or_default();
+            owners.insert(gateway.clone(), alone);
+        }
+        None
+    }
+}
+
+/// Finds listeners of a port whose certificates are for common names: indexes into `listeners`,
+/// which are given by port and names.
+pub(super) fn overlapping_certificates(listeners: &[(u16, BTreeSet<String>)]) -> BTreeSet<usize> {
+    let mut by_name: BTreeMap<(u16, String), Vec<usize>> = BTreeMap::new();
+    for (index, (port, names)) in listeners.iter().enumerate() {
+        for name in names {
+            by_name
+                .entry((*port, name.clone()))
+                .or_default()
+                .push(index);
+        }
+    }
+    let mut found = BTreeSet::new();
+    for ((port, name), indexes) in &by_name {
+        let wildcard = name
+            .split_once('.')
+            .filter(|(label, _)| *label != "*")
+            .map(|(_, parent)| format!("*.{parent}"));
+        let covering = wildcard.and_then(|name| by_name.get(&(*port, name)));
+        let mut all: BTreeSet<usize> = indexes.iter().copied().collect();
+        all.extend(covering.into_iter().flatten());
+        if all.len() > 1 {
+            found.extend(all);
+        }
+    }
+    found
+}
+
 /// Finds HTTPS listeners of a port whose hostnames overlap: indexes into `listeners`, which are
 /// given by port and hostname ([GEP-3567]).
 ///
@@ -169,6 +241,24 @@ mod tests {
                 .collect();
             let found: Vec<usize> = overlapping(&listeners).into_iter().collect();
             assert_eq!(found, expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn certificates_overlap_by_the_names_they_are_for() {
+        for (names, expected) in [
+            (&[&["a.com"][..], &["b.com"]][..], &[][..]),
+            (&[&["a.com", "b.com"], &["b.com"]], &[0, 1]),
+            (&[&["a.x.com"], &["*.x.com"], &["x.com"]], &[0, 1]),
+            (&[&["a.b.x.com"], &["*.x.com"]], &[]),
+            (&[&["*.x.com", "a.x.com"]], &[]),
+        ] {
+            let names = names.iter();
+            let listeners: Vec<(u16, BTreeSet<String>)> = names
+                .map(|names| (443, names.iter().map(|name| (*name).to_owned()).collect()))
+                .collect();
+            let found: Vec<usize> = overlapping_certificates(&listeners).into_iter().collect();
+            assert_eq!(found, expected, "{listeners:?}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! Gateways and their ListenerSets.
 
 use super::{
-    Context,
+    Context, View,
     attach::namespace_allowed,
+    backend_tls::Role,
     body_limit, certificate,
     class::Classes,
-    conflict::{self, Claims},
+    conflict::{self, Claims, Sockets},
+    frontend::Frontend,
     grant::Referrer,
     listener::{Listener, Owner},
     status::{Decision, Reason},
@@ -13,14 +15,13 @@ use super::{
 use crate::{Code, Ref, Severity};
 use gwanmun_api::{
     Kind, Object, ObjectKey,
-    gateway_api::{
-        AddressType, FromNamespaces, GROUP, Gateway, GatewayAddress, ListenerEntry, ListenerSet,
-    },
+    gateway_api::{AddressType, FromNamespaces, GROUP, Gateway, GatewayAddress, ListenerSet},
 };
-use gwanmun_ir::BindAddress;
+use gwanmun_ir::{BindAddress, Resource, SecretKey};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    rc::Rc,
     sync::Arc,
 };
 
@@ -38,8 +39,23 @@ pub(super) struct Parent<'a> {
     pub(super) binds: Vec<IpAddr>,
     /// Whether the Gateway's client certificate can be used; absent when it has none.
     pub(super) client_certificate: Option<Decision>,
+    /// The Gateway's client certificate towards backends, usable or not.
+    client: Option<SecretKey>,
+    /// Whether the Gateway serves clients whose certificates are not valid.
+    pub(super) insecure_frontend: bool,
     /// BackendTLSPolicies of backends that its routes use.
-    pub(super) policies: BTreeSet<ObjectKey>,
+    pub(super) policies: BTreeMap<ObjectKey, Role>,
+}
+
+impl Parent<'_> {
+    /// Through what backends are seen from one of the listeners.
+    pub(super) fn view(&self, listener: usize) -> View {
+        let listener = self.listeners.get(listener);
+        View {
+            client: self.client.clone(),
+            passthrough: listener.is_some_and(Listener::passes_through),
+        }
+    }
 }
 
 /// All parents of ours, by key.
@@ -57,6 +73,7 @@ pub(super) fn translate<'a>(cx: &mut Context<'a, '_>, classes: &Classes) -> Pare
         }
     }
     let mut parents = Parents::new();
+    let mut sockets = Sockets::default();
     for gateway in cx.store.by_age::<Gateway>() {
         let Some(served) = classes.served(&gateway.spec.gateway_class_name) else {
             tell_foreign(cx, gateway);
@@ -64,7 +81,7 @@ pub(super) fn translate<'a>(cx: &mut Context<'a, '_>, classes: &Classes) -> Pare
         };
         let own = sets.remove(&gateway.key()).unwrap_or_default();
         let mut family = Family::evaluate(cx, gateway, served, &own);
-        family.place(cx);
+        family.place(cx, &mut sockets);
         for parent in family.members {
             parents.insert(parent.object.key(), parent);
         }
@@ -98,6 +115,7 @@ fn tell_foreign(cx: &mut Context<'_, '_>, gateway: Ref<'_, Gateway>) {
 /// A Gateway and its ListenerSets.
 struct Family<'a> {
     gateway: Ref<'a, Gateway>,
+    frontend: Rc<Frontend>,
     /// The Gateway first, then the sets by age.
     members: Vec<Parent<'a>>,
 }
@@ -109,11 +127,13 @@ impl<'a> Family<'a> {
         served: bool,
         sets: &[Ref<'a, ListenerSet>],
     ) -> Self {
-        let mut parent = Parent::of_gateway(cx, gateway, served);
+        let frontend = Rc::new(Frontend::read(cx, gateway));
+        let mut parent = Parent::of_gateway(cx, gateway, served, &frontend);
         let mut claims = Claims::default();
         claims.mark_own(&mut parent.listeners);
         let mut family = Self {
             gateway,
+            frontend,
             members: vec![parent],
         };
         for set in sets {
@@ -129,7 +149,11 @@ impl<'a> Family<'a> {
     /// Evaluates a ListenerSet.
     fn set(&self, cx: &mut Context<'a, '_>, set: Ref<'a, ListenerSet>) -> Parent<'a> {
         let content: &'a ListenerSet = set.content;
-        let owner = owner(self.gateway, set.object, &content.spec.listeners);
+        let owner = Owner {
+            object: set.object,
+            frontend: Rc::clone(&self.frontend),
+            entries: &content.spec.listeners,
+        };
         let allowed = self.gateway.spec.allowed_listeners.as_ref();
         let namespaces = allowed.and_then(|allowed| allowed.namespaces.as_ref());
         let from = namespaces
@@ -137,10 +161,8 @@ impl<'a> Family<'a> {
             .unwrap_or(&FromNamespaces::None);
         let selector = namespaces.and_then(|namespaces| namespaces.selector.as_ref());
         let own = self.gateway.namespace();
-        let parent_accepted = self
-            .members
-            .first()
-            .is_some_and(|gateway| gateway.accepted.holds());
+        let parent = self.members.first();
+        let parent_accepted = parent.is_some_and(|gateway| gateway.accepted.holds());
         let accepted = if !namespace_allowed(cx.store, (from, selector), own, set.namespace()) {
             Decision::no(
                 Reason::NotAllowed,
@@ -172,7 +194,9 @@ impl<'a> Family<'a> {
             max_request_body: body_limit::max_request_body(self.gateway.object, cx.sink),
             binds: Vec::new(),
             client_certificate: None,
-            policies: BTreeSet::new(),
+            client: parent.and_then(|gateway| gateway.client.clone()),
+            insecure_frontend: false,
+            policies: BTreeMap::new(),
         }
     }
 
@@ -186,7 +210,7 @@ impl<'a> Family<'a> {
         }
     }
 
-    /// Marks HTTPS listeners whose hostnames overlap.
+    /// Marks HTTPS listeners whose hostnames or certificates overlap.
     fn mark_overlaps(&mut self) {
         let mut listeners: Vec<&mut Listener<'a>> = self
             .members
@@ -209,13 +233,22 @@ impl<'a> Family<'a> {
             .collect();
         for index in conflict::overlapping(&names) {
             if let Some(listener) = listeners.get_mut(index) {
-                listener.overlapping = true;
+                listener.overlapping = Some(Reason::OverlappingHostnames);
+            }
+        }
+        let names: Vec<(u16, BTreeSet<String>)> = listeners
+            .iter()
+            .map(|listener| (listener.entry.port, listener.certificate_names.clone()))
+            .collect();
+        for index in conflict::overlapping_certificates(&names) {
+            if let Some(listener) = listeners.get_mut(index) {
+                listener.overlapping = Some(Reason::OverlappingCertificates);
             }
         }
     }
 
     /// Adds the filter chains of all members to the configuration.
-    fn place(&mut self, cx: &mut Context<'_, '_>) {
+    fn place(&mut self, cx: &mut Context<'_, '_>, sockets: &mut Sockets) {
         let Some(gateway) = self
             .members
             .first()
@@ -228,30 +261,29 @@ impl<'a> Family<'a> {
         } else {
             gateway.binds.iter().copied().map(BindAddress::Ip).collect()
         };
+        let gateway = self.gateway.key();
         for parent in &mut self.members {
             let object = parent.object;
             for listener in &mut parent.listeners {
+                if let Some(refusal) = sockets.claim(&gateway, listener, &binds) {
+                    let (severity, code) = (Severity::Error, Code::NotAccepted);
+                    cx.tell(severity, code, object, &listener.field, &refusal.message);
+                    listener.accepted = refusal;
+                    listener.closed = false;
+                }
                 listener.place(cx, object, &binds);
             }
         }
     }
 }
 
-fn owner<'a>(
-    gateway: Ref<'a, Gateway>,
-    object: &'a Arc<Object>,
-    entries: &'a [ListenerEntry],
-) -> Owner<'a> {
-    let tls = gateway.content.spec.tls.as_ref();
-    Owner {
-        object,
-        frontend: tls.and_then(|tls| tls.frontend.as_ref()),
-        entries,
-    }
-}
-
 impl<'a> Parent<'a> {
-    fn of_gateway(cx: &mut Context<'a, '_>, gateway: Ref<'a, Gateway>, served: bool) -> Self {
+    fn of_gateway(
+        cx: &mut Context<'a, '_>,
+        gateway: Ref<'a, Gateway>,
+        served: bool,
+        frontend: &Rc<Frontend>,
+    ) -> Self {
         let content: &'a Gateway = gateway.content;
         let (accepted, field, binds) = match acceptance(content, served) {
             Ok(binds) => (Decision::yes(Reason::Accepted), "", binds),
@@ -267,13 +299,18 @@ impl<'a> Parent<'a> {
                 message,
             );
         }
-        let owner = owner(gateway, gateway.object, &content.spec.listeners);
+        let owner = Owner {
+            object: gateway.object,
+            frontend: Rc::clone(frontend),
+            entries: &content.spec.listeners,
+        };
         let listeners = Listener::evaluate_all(cx, &owner);
         if content.spec.default_scope.is_some() {
             let message = "default Gateways have no effect yet";
             let (object, field) = (gateway.object, "spec.defaultScope");
             cx.tell(Severity::Info, Code::NoEffectYet, object, field, message);
         }
+        let (client, client_certificate) = client_certificate(cx, gateway).unzip();
         Self {
             object: gateway.object,
             gateway: gateway.key(),
@@ -281,8 +318,10 @@ impl<'a> Parent<'a> {
             listeners,
             max_request_body: body_limit::max_request_body(gateway.object, cx.sink),
             binds,
-            client_certificate: client_certificate(cx, gateway),
-            policies: BTreeSet::new(),
+            client_certificate,
+            client,
+            insecure_frontend: frontend.insecure,
+            policies: BTreeMap::new(),
         }
     }
 }
@@ -344,40 +383,47 @@ fn bind(address: &GatewayAddress) -> Result<Option<IpAddr>, String> {
     }
 }
 
-/// Whether the client certificate that the Gateway wants to show to backends can be used.
-fn client_certificate(cx: &mut Context<'_, '_>, gateway: Ref<'_, Gateway>) -> Option<Decision> {
+/// The client certificate that the Gateway shows to backends, and whether it can be used. One that
+/// cannot makes connections fail that should show it.
+fn client_certificate(
+    cx: &mut Context<'_, '_>,
+    gateway: Ref<'_, Gateway>,
+) -> Option<(SecretKey, Decision)> {
     let tls = gateway.content.spec.tls.as_ref()?;
     let reference = tls.backend.as_ref()?.client_certificate_ref.as_ref()?;
-    let field = "spec.tls.backend.clientCertificateRef";
     let from = Referrer {
         kind: "Gateway",
         namespace: gateway.namespace(),
     };
-    let message = "client certificates towards backends have no effect yet";
-    cx.tell(
-        Severity::Info,
-        Code::NoEffectYet,
-        gateway.object,
-        field,
-        message,
-    );
-    Some(match certificate::resolve(cx, from, reference) {
-        Ok(_) => Decision::yes(Reason::ResolvedRefs),
-        Err(problem) => {
-            let reason = if problem.reason == Reason::RefNotPermitted {
-                Reason::RefNotPermitted
-            } else {
-                Reason::InvalidClientCertificateRef
-            };
-            let message = &problem.message;
-            cx.tell(
-                Severity::Error,
-                Code::RefNotResolved,
-                gateway.object,
-                field,
-                message,
-            );
-            Decision::no(reason, problem.message)
+    let problem = match certificate::resolve(cx, from, reference) {
+        Ok(usable) => {
+            let key = usable.secret.key.clone();
+            cx.sink.resource(Resource::Secret(usable.secret));
+            return Some((key, Decision::yes(Reason::ResolvedRefs)));
         }
-    })
+        Err(problem) => problem,
+    };
+    let reason = if problem.reason == Reason::RefNotPermitted {
+        Reason::RefNotPermitted
+    } else {
+        Reason::InvalidClientCertificateRef
+    };
+    let field = "spec.tls.backend.clientCertificateRef";
+    let message = &problem.message;
+    let (severity, code) = (Severity::Error, Code::RefNotResolved);
+    cx.tell(severity, code, gateway.object, field, message);
+    let key = match problem.secret {
+        Some(secret) => {
+            let key = secret.key.clone();
+            cx.sink.resource(Resource::Secret(*secret));
+            key
+        }
+        // It names nothing, so that connections fail.
+        None => SecretKey::new(format!(
+            "gateway-api://Gateway/{}/{}/client",
+            gateway.namespace(),
+            gateway.name()
+        )),
+    };
+    Some((key, Decision::no(reason, problem.message)))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    backend_ref::{self, Source},
+    backend_ref::{self, Source, Speech},
     filter::{self, Compiled, Place, Refusal},
     gateway::Parents,
     route::{self, Draft, Facts, Rule},
@@ -219,7 +219,10 @@ impl<'w, 'a, 's> RuleWork<'w, 'a, 's> {
         let field = format!("backendRefs[{position}]");
         let source = Source {
             object: self.object,
-            http2: self.kind == RouteKind::Grpc,
+            speech: match self.kind {
+                RouteKind::Grpc => Speech::Http2,
+                RouteKind::Http => Speech::Http,
+            },
         };
         let path = format!("spec.rules[{}].{field}", self.index);
         let resolution = backend_ref::resolve(self.cx, source, &backend.reference, &path);

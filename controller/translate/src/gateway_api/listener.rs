@@ -2,28 +2,26 @@
 
 use super::{
     Context,
-    certificate::{self, Unusable},
+    certificate::{self, Unusable, Usable},
+    chain::Chain,
+    frontend::{Check, Frontend},
     grant::Referrer,
     status::{Decision, Reason},
 };
-use crate::{Code, Severity, backend, names, proxy_protocol};
+use crate::{Code, Severity};
 use gwanmun_api::{
     Kind, Object, ObjectKey,
-    gateway_api::{FromNamespaces, FrontendTls, GROUP, ListenerEntry, ProtocolType, TlsMode},
+    gateway_api::{FromNamespaces, GROUP, ListenerEntry, ProtocolType, TlsMode},
 };
-use gwanmun_ir::{
-    Alpn, AppProtocol, BindAddress, ChainKey, ChainMatch, ClientCertificates, FilterChain,
-    ForwardClientCert, HostRule, Hostname, HttpOptions, InvalidHostname, ListenerKey,
-    PathNormalization, Resource, Secret, Security, SourceRef, TlsPolicy, TlsVersion, Transport,
-};
+use gwanmun_ir::{Hostname, InvalidHostname, Secret};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    rc::Rc,
     sync::Arc,
 };
 
-/// The kinds of routes that HTTP and HTTPS listeners take.
-const HTTP_KINDS: [Kind; 2] = [Kind::HttpRoute, Kind::GrpcRoute];
+/// Option of Istio's Gateways that asks for client certificates.
+const ISTIO_MODE: &str = "gateway.istio.io/tls-terminate-mode";
 
 /// One listener and everything decided about it.
 #[derive(Debug)]
@@ -41,13 +39,17 @@ pub(super) struct Listener<'a> {
     pub(super) resolved: Decision,
     /// How it conflicts with other listeners.
     pub(super) conflict: Option<Reason>,
-    /// Whether its hostname overlaps with another HTTPS listener's of the port.
-    pub(super) overlapping: bool,
+    /// What of it overlaps with another HTTPS listener of the port.
+    pub(super) overlapping: Option<Reason>,
     /// Whether it keeps its hosts from everybody else's listeners without serving them: something
     /// that protects them is asked for that we do not have.
     pub(super) closed: bool,
     /// Certificates, also unusable ones that may have been usable before.
-    certificates: Vec<Secret>,
+    pub(super) certificates: Vec<Secret>,
+    /// DNS names that its certificates are for.
+    pub(super) certificate_names: BTreeSet<String>,
+    /// How clients are verified; absent when they are not.
+    pub(super) clients: Option<Check>,
     /// Whether one of the certificates is usable, or none is needed.
     pub(super) certified: bool,
     /// Its filter chains, one per address.
@@ -56,26 +58,11 @@ pub(super) struct Listener<'a> {
     pub(super) attached: BTreeSet<ObjectKey>,
 }
 
-/// A filter chain of a listener, and the socket it is on.
-#[derive(Clone, Debug)]
-pub(super) struct Chain {
-    pub(super) key: ChainKey,
-    pub(super) socket: ListenerKey,
-    address: BindAddress,
-}
-
-impl Chain {
-    /// Whether the socket is on this address alone.
-    pub(super) fn is_on(&self, address: IpAddr) -> bool {
-        self.address == BindAddress::Ip(address)
-    }
-}
-
 /// Whose listeners are evaluated.
 pub(super) struct Owner<'a> {
     pub(super) object: &'a Arc<Object>,
-    /// Client certificate validation of the Gateway.
-    pub(super) frontend: Option<&'a FrontendTls>,
+    /// How the Gateway verifies clients.
+    pub(super) frontend: Rc<Frontend>,
     /// All of its listeners.
     pub(super) entries: &'a [ListenerEntry],
 }
@@ -86,19 +73,6 @@ impl Owner<'_> {
             kind: self.object.kind().kind(),
             namespace: &self.object.meta.namespace,
         }
-    }
-
-    /// Whether clients on this port must show certificates.
-    fn validates_clients(&self, port: u16) -> bool {
-        self.frontend.is_some_and(|frontend| {
-            frontend
-                .per_port
-                .iter()
-                .find(|entry| entry.port == port)
-                .map_or(&frontend.default, |entry| &entry.tls)
-                .validation
-                .is_some()
-        })
     }
 }
 
@@ -119,9 +93,9 @@ impl<'a> Listener<'a> {
         entry: &'a ListenerEntry,
     ) -> Self {
         let text = entry.hostname.as_deref().unwrap_or_default();
-        let hostname = match text {
-            "" | "*" => Ok(None),
-            text => text.parse().map(Some),
+        let hostname = match (text, &entry.protocol) {
+            ("" | "*", _) | (_, ProtocolType::Tcp | ProtocolType::Udp) => Ok(None),
+            (text, _) => text.parse().map(Some),
         };
         let mut listener = Self {
             entry,
@@ -131,15 +105,18 @@ impl<'a> Listener<'a> {
             accepted: Decision::yes(Reason::Accepted),
             resolved: Decision::yes(Reason::ResolvedRefs),
             conflict: None,
-            overlapping: false,
+            overlapping: None,
             closed: false,
             certificates: Vec::new(),
+            certificate_names: BTreeSet::new(),
+            clients: None,
             certified: true,
             chains: Vec::new(),
             attached: BTreeSet::new(),
         };
         listener.check_tls(cx, owner);
         listener.check_kinds();
+        listener.check_clients(owner);
         if let Some((field, refusal, closed)) = listener.refusal(owner, index) {
             let field = format!("{}{field}", listener.field);
             let message = &refusal.message;
@@ -164,6 +141,7 @@ impl<'a> Listener<'a> {
                 message,
             );
         }
+        listener.tell_ignored(cx, owner);
         listener.tell_options(cx, owner);
         listener.tell_namespaces(cx, owner);
         listener
@@ -183,16 +161,10 @@ impl<'a> Listener<'a> {
         let unsupported = |field, message: &str| {
             Some((field, Decision::no(Reason::UnsupportedValue, message), true))
         };
-        match &entry.protocol {
-            ProtocolType::Http | ProtocolType::Https => {}
-            ProtocolType::Tcp
-            | ProtocolType::Tls
-            | ProtocolType::Udp
-            | ProtocolType::Unknown(_) => {
-                let message = format!("protocol `{}` is not supported", entry.protocol);
-                let decision = Decision::no(Reason::UnsupportedProtocol, message);
-                return Some((".protocol", decision, false));
-            }
+        if let ProtocolType::Unknown(text) = &entry.protocol {
+            let message = format!("protocol `{text}` is not supported");
+            let decision = Decision::no(Reason::UnsupportedProtocol, message);
+            return Some((".protocol", decision, false));
         }
         if entry.port == 0 {
             let decision = Decision::no(Reason::PortUnavailable, "port 0 cannot be bound");
@@ -212,20 +184,61 @@ impl<'a> Listener<'a> {
                 "filters of listeners are not supported: nothing is served without them",
             );
         }
-        let https = entry.protocol == ProtocolType::Https;
-        if !https && entry.tls.is_some() {
-            return unsupported(".tls", "protocol HTTP has no TLS: use HTTPS");
+        if let Some((field, message)) = self.tls_misuse() {
+            return unsupported(field, &message);
         }
-        if https && self.mode() != &TlsMode::Terminate {
-            return unsupported(".tls.mode", "HTTPS needs mode Terminate");
+        let Some(Err(refusal)) = self.clients.as_ref().map(|check| &check.client) else {
+            return None;
+        };
+        Some(("", refusal.clone(), true))
+    }
+
+    /// What of `tls` does not go with the protocol, or cannot be had.
+    fn tls_misuse(&self) -> Option<(&'static str, String)> {
+        let tls = self.entry.tls.as_ref();
+        let protocol = &self.entry.protocol;
+        match (protocol, self.mode()) {
+            (ProtocolType::Http, _) if tls.is_some() => {
+                return Some((".tls", "protocol HTTP has no TLS: use HTTPS".to_owned()));
+            }
+            (ProtocolType::Tcp, _) if tls.is_some() => {
+                return Some((".tls", "protocol TCP has no TLS: use TLS".to_owned()));
+            }
+            (ProtocolType::Udp, _) if tls.is_some() => {
+                return Some((".tls", "protocol UDP has no TLS".to_owned()));
+            }
+            (ProtocolType::Https, mode) if mode != &TlsMode::Terminate => {
+                return Some((".tls.mode", "HTTPS needs mode Terminate".to_owned()));
+            }
+            (ProtocolType::Tls, TlsMode::Unknown(text)) => {
+                return Some((".tls.mode", format!("mode `{text}` is not known")));
+            }
+            _ => {}
         }
-        if https && owner.validates_clients(entry.port) {
-            return unsupported(
-                "",
-                "verification of client certificates is not supported yet: nothing is served without it",
-            );
+        let option = tls.and_then(|tls| tls.options.get(ISTIO_MODE));
+        let mode = option.filter(|mode| mode.as_str() != "SIMPLE")?;
+        let message = format!(
+            "`{ISTIO_MODE}: {mode}` is not supported: use spec.tls.frontend of the Gateway"
+        );
+        Some((".tls.options", message))
+    }
+
+    /// Whether connections are passed through without TLS being terminated.
+    pub(super) fn passes_through(&self) -> bool {
+        self.entry.protocol == ProtocolType::Tls && self.mode() == &TlsMode::Passthrough
+    }
+
+    /// Finds out how clients are verified: those of HTTPS, as the specification has it.
+    fn check_clients(&mut self, owner: &Owner<'_>) {
+        if self.entry.protocol != ProtocolType::Https {
+            return;
         }
-        None
+        self.clients = owner.frontend.of_port(self.entry.port).cloned();
+        if let Some(check) = &self.clients
+            && self.resolved.holds()
+        {
+            self.resolved = check.resolved.clone();
+        }
     }
 
     fn mode(&self) -> &TlsMode {
@@ -254,9 +267,10 @@ impl<'a> Listener<'a> {
             .map(|tls| tls.certificate_refs.as_slice());
         for reference in references.unwrap_or_default() {
             match certificate::resolve(cx, owner.referrer(), reference) {
-                Ok(key) => {
+                Ok(Usable { secret, names }) => {
                     self.certified = true;
-                    self.certificates.push(key);
+                    self.certificates.push(secret);
+                    self.certificate_names.extend(names);
                 }
                 Err(Unusable {
                     reason,
@@ -278,12 +292,13 @@ impl<'a> Listener<'a> {
 
     /// Chooses the route kinds: those that the protocol supports, as far as they are allowed.
     fn check_kinds(&mut self) {
-        let supported: &[Kind] = match self.entry.protocol {
-            ProtocolType::Http | ProtocolType::Https => &HTTP_KINDS,
-            ProtocolType::Tcp
-            | ProtocolType::Tls
-            | ProtocolType::Udp
-            | ProtocolType::Unknown(_) => &[],
+        let supported: &[Kind] = match (&self.entry.protocol, self.mode()) {
+            (ProtocolType::Http | ProtocolType::Https, _) => &[Kind::HttpRoute, Kind::GrpcRoute],
+            (ProtocolType::Tls, TlsMode::Passthrough) => &[Kind::TlsRoute],
+            (ProtocolType::Tls, TlsMode::Terminate) => &[Kind::TlsRoute, Kind::TcpRoute],
+            (ProtocolType::Tcp, _) => &[Kind::TcpRoute],
+            (ProtocolType::Udp, _) => &[Kind::UdpRoute],
+            (ProtocolType::Tls, TlsMode::Unknown(_)) | (ProtocolType::Unknown(_), _) => &[],
         };
         if supported.is_empty() {
             return;
@@ -318,10 +333,45 @@ impl<'a> Listener<'a> {
         }
     }
 
+    /// Says which fields mean nothing here.
+    fn tell_ignored(&self, cx: &mut Context<'_, '_>, owner: &Owner<'_>) {
+        let hostname = self.entry.hostname.as_deref().unwrap_or_default();
+        let l4 = matches!(self.entry.protocol, ProtocolType::Tcp | ProtocolType::Udp);
+        let certificates = self.entry.tls.as_ref();
+        let certificates = certificates.is_some_and(|tls| !tls.certificate_refs.is_empty());
+        let frontend = self.entry.protocol == ProtocolType::Tls
+            && !self.passes_through()
+            && owner.frontend.of_port(self.entry.port).is_some();
+        let mut tell = |field: &str, message: &str| {
+            let field = format!("{}{field}", self.field);
+            let (severity, code) = (Severity::Warning, Code::Conflict);
+            cx.tell(severity, code, owner.object, &field, message);
+        };
+        if l4 && !hostname.is_empty() {
+            tell(
+                ".hostname",
+                "TCP and UDP have no hostnames: every connection is taken",
+            );
+        }
+        if self.passes_through() && certificates {
+            tell(
+                ".tls.certificateRefs",
+                "TLS is passed through: no certificate is shown",
+            );
+        }
+        if frontend {
+            tell(
+                "",
+                "spec.tls.frontend is for HTTPS: clients of this listener are not verified",
+            );
+        }
+    }
+
     /// Says which TLS options are unknown.
     fn tell_options(&self, cx: &mut Context<'_, '_>, owner: &Owner<'_>) {
         let tls = self.entry.tls.as_ref();
-        for option in tls.iter().flat_map(|tls| tls.options.keys()) {
+        let options = tls.iter().flat_map(|tls| tls.options.keys());
+        for option in options.filter(|option| *option != ISTIO_MODE) {
             let field = format!("{}.tls.options[{option}]", self.field);
             let message = "this option is not known and has no effect";
             cx.tell(
@@ -372,95 +422,6 @@ impl<'a> Listener<'a> {
             Some(reason) => {
                 Decision::no(reason, "another listener of the port has another protocol")
             }
-        }
-    }
-
-    /// Adds the listener's filter chains to the configuration, one for each of `binds`.
-    pub(super) fn place(
-        &mut self,
-        cx: &mut Context<'_, '_>,
-        owner: &Object,
-        binds: &[BindAddress],
-    ) {
-        if self.conflict.is_some() || !(self.accepted.holds() || self.closed) {
-            return;
-        }
-        let port = self.entry.port;
-        for secret in self.served_certificates() {
-            cx.sink.resource(Resource::Secret(secret.clone()));
-        }
-        for (index, bind) in binds.iter().enumerate() {
-            let chain = self.chain(owner, *bind, index == 0);
-            self.chains.push(Chain {
-                key: chain.key.clone(),
-                socket: chain.listener.clone(),
-                address: *bind,
-            });
-            let proxy_protocol = proxy_protocol::of_gateway(cx.store, cx.options, owner, cx.sink);
-            cx.sink.listener(gwanmun_ir::Listener {
-                proxy_protocol,
-                key: chain.listener.clone(),
-                address: *bind,
-                port,
-                transport: Transport::Tcp,
-            });
-            cx.sink.resource(Resource::Chain(Box::new(chain)));
-        }
-    }
-
-    /// What TLS clients may be shown; nothing where nobody may be served.
-    fn served_certificates(&self) -> impl Iterator<Item = &Secret> {
-        self.certificates.iter().filter(|_| !self.closed)
-    }
-
-    fn chain(&self, owner: &Object, bind: BindAddress, first: bool) -> FilterChain {
-        let (kind, meta) = (owner.kind(), &owner.meta);
-        let name = format!(
-            "{kind}/{}/{}/{}",
-            meta.namespace, meta.name, self.entry.name
-        );
-        let key = match bind {
-            BindAddress::Ip(address) if !first => format!("{name}@{address}"),
-            BindAddress::Ip(_) | BindAddress::Any => name,
-        };
-        let secure = self.entry.protocol == ProtocolType::Https;
-        let (created, object) = names::rank(owner);
-        FilterChain {
-            rank: (created, format!("{object} {}", self.entry.name)),
-            key: ChainKey::new(key),
-            listener: names::listener(bind, self.entry.port, Transport::Tcp),
-            matches: ChainMatch {
-                hostnames: self.hostname.iter().flatten().cloned().collect(),
-            },
-            security: if secure {
-                Security::Tls(TlsPolicy {
-                    client: ClientCertificates::NotRequested,
-                    key_exchange_groups: Vec::new(),
-                    certificates: self
-                        .served_certificates()
-                        .map(|secret| secret.key.clone())
-                        .collect(),
-                    min_version: TlsVersion::V12,
-                    max_version: TlsVersion::V13,
-                    cipher_suites: Vec::new(),
-                    alpn: vec![Alpn::H2, Alpn::Http11],
-                })
-            } else {
-                Security::Plaintext
-            },
-            protocol: AppProtocol::Http(HttpOptions {
-                forward_client_cert: ForwardClientCert::SanitizeSet,
-                host_rule: HostRule::FallThrough,
-                path_normalization: PathNormalization::Base,
-                trusted_hops: 0,
-                detect_misdirected: secure,
-                accept_http10: true,
-            }),
-            port: self.entry.port,
-            source: SourceRef {
-                section: self.entry.name.clone(),
-                ..backend::source_ref(owner)
-            },
         }
     }
 }

@@ -8,17 +8,22 @@
 //!
 //! Start at [`translate`].
 
+mod anchors;
 mod attach;
 mod backend_ref;
+mod backend_tls;
 pub(crate) mod body_limit;
 mod certificate;
+mod chain;
 mod class;
 mod conflict;
 mod filter;
+mod frontend;
 mod gateway;
 mod grant;
 mod grpc_route;
 mod http_route;
+mod l4_route;
 mod listener;
 mod pending;
 mod publish;
@@ -27,23 +32,30 @@ mod status;
 mod timing;
 
 use crate::{Code, Finding, Options, Severity, Store, output::Sink};
+use backend_tls::Policies;
 use gwanmun_api::Object;
+use gwanmun_ir::SecretKey;
 
 /// Who we are on statuses, and in `spec.controllerName` of our GatewayClasses.
 const CONTROLLER: &str = "gwanmun.io/gateway-controller";
 
 /// Translates all Gateway API objects.
 pub(crate) fn translate(store: &Store, options: &Options, sink: &mut Sink) {
+    let policies = Policies::read(store, sink);
     let mut cx = Context {
         store,
         options,
+        policies: &policies,
+        view: View::default(),
         sink,
     };
     let classes = class::translate(&mut cx);
     let mut parents = gateway::translate(&mut cx, &classes);
     http_route::translate(&mut cx, &mut parents);
     grpc_route::translate(&mut cx, &mut parents);
-    pending::translate(&mut cx, &mut parents);
+    l4_route::translate(&mut cx, &mut parents);
+    backend_tls::statuses(&mut cx, &parents);
+    pending::translate(&mut cx);
     publish::statuses(&mut cx, &parents);
 }
 
@@ -51,7 +63,19 @@ pub(crate) fn translate(store: &Store, options: &Options, sink: &mut Sink) {
 struct Context<'a, 's> {
     store: &'a Store,
     options: &'a Options,
+    policies: &'a Policies<'a>,
+    /// Through what the backends of a route are seen while it is translated.
+    view: View,
     sink: &'s mut Sink,
+}
+
+/// Through what backends are seen: the same reference leads to another cluster elsewhere.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+struct View {
+    /// The certificate that the Gateway shows to backends over TLS.
+    client: Option<SecretKey>,
+    /// Whether connections come encrypted for the backend, so that BackendTLSPolicies do not apply.
+    passthrough: bool,
 }
 
 impl Context<'_, '_> {

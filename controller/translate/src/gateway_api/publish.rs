@@ -113,10 +113,10 @@ fn listener_status(listener: &Listener<'_>, outcome: &Outcome, generation: i64) 
     ]
     .map(|(type_, decision)| decision.condition(type_, generation))
     .into();
-    if listener.overlapping {
+    if let Some(reason) = listener.overlapping {
         let overlapping = Decision {
             message: "connections may be reused across listeners; such requests get 421".to_owned(),
-            ..Decision::yes(Reason::OverlappingHostnames)
+            ..Decision::yes(reason)
         };
         conditions.push(overlapping.condition("OverlappingTLSConfig", generation));
     }
@@ -177,6 +177,13 @@ fn gateway(options: &Options, parent: &Parent<'_>, sets: &[&Parent<'_>]) -> Stat
     ];
     if let Some(decision) = &parent.client_certificate {
         conditions.push(decision.condition("ResolvedRefs", generation));
+    }
+    if parent.insecure_frontend {
+        let insecure = Decision {
+            message: "clients are served whose certificates are not valid".to_owned(),
+            ..Decision::yes(Reason::ConfigurationChanged)
+        };
+        conditions.push(insecure.condition("InsecureFrontendValidationMode", generation));
     }
     let attached = sets.iter().filter(|set| set_accepted(options, set)).count();
     Status {

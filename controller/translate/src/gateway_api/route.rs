@@ -1,8 +1,9 @@
 //! What all kinds of routes have in common: parents, statuses, and the IR routes of each rule.
 
 use super::{
-    CONTROLLER, Context, age,
+    CONTROLLER, Context, View, age,
     attach::{Attachment, attach},
+    backend_tls::Role,
     body_limit,
     gateway::{Parent, Parents},
     status::{Decision, Reason, parent_ref},
@@ -13,10 +14,13 @@ use gwanmun_api::{
     gateway_api::{DefaultScope, GROUP, ParentReference},
 };
 use gwanmun_ir::{
-    Action, ChainKey, Dialect, Filter, Hostname, HttpMatch, Precedence, Resource, RetryPolicy,
-    Route, RouteKey, RouteKind, SourceRef, Timeouts,
+    Action, ChainKey, Dialect, Filter, Hostname, HttpMatch, L4Route, L4Target, Precedence,
+    Resource, RetryPolicy, Route, RouteKey, RouteKind, SourceRef, Timeouts,
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What attaching needs to know about a route.
 pub(super) struct Facts<'a> {
@@ -62,18 +66,20 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The rules of a route, translated once for all its parents.
+/// The rules of a route, translated once for all parents through which backends look alike.
 #[derive(Default)]
 pub(super) struct Draft {
     pub(super) rules: Vec<Rule>,
+    /// Those of routes of layer 4.
+    pub(super) l4_rules: Vec<L4Rule>,
     /// What cannot be served as written.
     dropped: Vec<Dropped>,
     /// How many rules the route has.
     total: usize,
     /// The first reference that does not resolve.
     pub(super) unresolved: Option<(Reason, String)>,
-    /// BackendTLSPolicies that apply to backends of the route.
-    pub(super) policies: BTreeSet<ObjectKey>,
+    /// BackendTLSPolicies for backends of the route, and whether they are used.
+    pub(super) policies: BTreeSet<(ObjectKey, Role)>,
 }
 
 /// Something of a rule that cannot be served as written.
@@ -96,6 +102,18 @@ pub(super) struct Rule {
     pub(super) timeouts: Timeouts,
     pub(super) retry: Option<RetryPolicy>,
 }
+
+/// One rule of layer 4, without what depends on the filter chain.
+pub(super) struct L4Rule {
+    pub(super) index: usize,
+    pub(super) name: Option<String>,
+    pub(super) targets: Vec<L4Target>,
+    /// Longest silence, milliseconds.
+    pub(super) idle_timeout_ms: u64,
+}
+
+/// How many endpoints are tried for a TCP connection.
+const CONNECT_ATTEMPTS: u32 = 3;
 
 impl Draft {
     /// The draft of a route with so many rules.
@@ -170,16 +188,79 @@ pub(super) fn translate(
     cx: &mut Context<'_, '_>,
     parents: &mut Parents<'_>,
     facts: &Facts<'_>,
-    draft: impl FnOnce(&mut Context<'_, '_>) -> Draft,
+    draft: impl Fn(&mut Context<'_, '_>) -> Draft,
 ) {
-    let mut attachments: Vec<(&ParentReference, ObjectKey, Attachment)> = Vec::new();
+    let attachments = attach_all(cx, parents, facts);
+    if attachments.is_empty() {
+        return;
+    }
+    let mut drafts: BTreeMap<View, Draft> = BTreeMap::new();
+    for (_, key, attachment) in &attachments {
+        let Some(parent) = parents.get(key).filter(|_| attachment.accepted.holds()) else {
+            continue;
+        };
+        for (index, _) in &attachment.listeners {
+            cx.view = parent.view(*index);
+            if !drafts.contains_key(&cx.view) {
+                let made = draft(cx);
+                drafts.insert(std::mem::take(&mut cx.view), made);
+            }
+        }
+    }
+    cx.view = View::default();
+    if drafts.is_empty() {
+        drafts.insert(View::default(), unserved(cx, &draft));
+    }
+    let max_request_body = body_limit::max_request_body(facts.object, cx.sink);
+    for (reference, key, attachment) in attachments {
+        // Conditions are the same through every view.
+        let Some(any) = drafts.values().next() else {
+            continue;
+        };
+        let accepted = if attachment.accepted.holds() {
+            any.acceptance()
+        } else {
+            attachment.accepted.clone()
+        };
+        if let Some(parent) = parents.get_mut(&key) {
+            let placement = Placement {
+                object: facts.object,
+                drafts: &drafts,
+                max_request_body,
+                counted: accepted.holds(),
+            };
+            placement.place(cx, parent, &attachment);
+        }
+        write_status(cx, facts, reference, any, &accepted);
+    }
+}
+
+/// The draft of a route of which nothing is served: conditions need the references resolved.
+fn unserved(cx: &mut Context<'_, '_>, draft: impl Fn(&mut Context<'_, '_>) -> Draft) -> Draft {
+    let mut scratch = Sink::default();
+    let draft = draft(&mut Context {
+        store: cx.store,
+        options: cx.options,
+        policies: cx.policies,
+        view: View::default(),
+        sink: &mut scratch,
+    });
+    for finding in scratch.finish().findings {
+        cx.sink.finding(finding);
+    }
+    draft
+}
+
+/// What becomes of a route's references to parents that are ours.
+fn attach_all<'f>(
+    cx: &mut Context<'_, '_>,
+    parents: &Parents<'_>,
+    facts: &Facts<'f>,
+) -> Vec<(&'f ParentReference, ObjectKey, Attachment)> {
+    let mut attachments = Vec::new();
     for (index, reference) in facts.parent_refs.iter().enumerate() {
-        if facts
-            .parent_refs
-            .iter()
-            .take(index)
-            .any(|one| one == reference)
-        {
+        let mut earlier = facts.parent_refs.iter().take(index);
+        if earlier.any(|one| one == reference) {
             continue;
         }
         let Some(key) = parent_key(reference, &facts.object.meta.namespace) else {
@@ -207,46 +288,7 @@ pub(super) fn translate(
             None => {}
         }
     }
-    if attachments.is_empty() {
-        return;
-    }
-    let served = attachments
-        .iter()
-        .any(|(_, _, attachment)| attachment.accepted.holds());
-    let draft = if served {
-        draft(cx)
-    } else {
-        // Conditions need the references resolved, but nothing of it is served.
-        let mut scratch = Sink::default();
-        let draft = draft(&mut Context {
-            store: cx.store,
-            options: cx.options,
-            sink: &mut scratch,
-        });
-        for finding in scratch.finish().findings {
-            cx.sink.finding(finding);
-        }
-        draft
-    };
-    let max_request_body = body_limit::max_request_body(facts.object, cx.sink);
-    for (reference, key, attachment) in attachments {
-        let accepted = if attachment.accepted.holds() {
-            draft.acceptance()
-        } else {
-            attachment.accepted.clone()
-        };
-        if let Some(parent) = parents.get_mut(&key) {
-            parent.policies.extend(draft.policies.iter().cloned());
-            let placement = Placement {
-                object: facts.object,
-                draft: &draft,
-                max_request_body,
-                counted: accepted.holds(),
-            };
-            placement.place(cx, parent, &attachment);
-        }
-        write_status(cx, facts, reference, &draft, &accepted);
-    }
+    attachments
 }
 
 /// The key of a parent that might be ours.
@@ -324,7 +366,7 @@ fn write_status(
 /// A route's rules on their way to filter chains.
 struct Placement<'d> {
     object: &'d Object,
-    draft: &'d Draft,
+    drafts: &'d BTreeMap<View, Draft>,
     max_request_body: Option<u64>,
     counted: bool,
 }
@@ -336,6 +378,13 @@ impl Placement<'_> {
         let limits = [self.max_request_body, parent.max_request_body];
         let limit = limits.into_iter().flatten().min();
         for (index, hostnames) in &attachment.listeners {
+            let Some(draft) = self.drafts.get(&parent.view(*index)) else {
+                continue;
+            };
+            for (policy, role) in &draft.policies {
+                let known = parent.policies.entry(policy.clone()).or_insert(*role);
+                *known = (*known).max(*role);
+            }
             let Some(listener) = parent.listeners.get_mut(*index) else {
                 continue;
             };
@@ -346,30 +395,72 @@ impl Placement<'_> {
                 continue;
             }
             for chain in &listener.chains {
-                for rule in &self.draft.rules {
+                for rule in &draft.rules {
                     let mut route = self.route(rule, &chain.key, hostnames.clone());
                     route.max_request_body = limit;
                     cx.sink.resource(Resource::Route(Box::new(route)));
+                }
+                for rule in &draft.l4_rules {
+                    let route = self.l4_route(rule, &chain.key, hostnames.clone());
+                    cx.sink.resource(Resource::L4Route(Box::new(route)));
                 }
             }
         }
     }
 
-    fn route(&self, rule: &Rule, chain: &ChainKey, hostnames: Vec<Hostname>) -> Route {
-        let meta = &self.object.meta;
-        let kind = self.object.kind().kind();
-        let index = rule.index;
-        let key = format!("{kind}/{}/{}/{index}@{chain}", meta.namespace, meta.name);
-        let unnamed = || format!("{}.{}.{index}", meta.namespace, meta.name);
-        Route {
-            key: RouteKey::new(key),
+    fn l4_route(&self, rule: &L4Rule, chain: &ChainKey, hostnames: Vec<Hostname>) -> L4Route {
+        L4Route {
+            key: self.key(rule.index, chain),
             chain: chain.clone(),
             hostnames,
-            precedence: Precedence::MostSpecific {
-                created: age(self.object),
-                object: format!("{}/{}", meta.namespace, meta.name),
-                rule: u32::try_from(index).unwrap_or(u32::MAX),
-            },
+            precedence: self.precedence(rule.index),
+            targets: rule.targets.clone(),
+            idle_timeout_ms: rule.idle_timeout_ms,
+            connect_attempts: CONNECT_ATTEMPTS,
+            name: self.name(rule.index, rule.name.as_deref()),
+            source: self.source(rule.index),
+        }
+    }
+
+    fn key(&self, index: usize, chain: &ChainKey) -> RouteKey {
+        let (kind, meta) = (self.object.kind().kind(), &self.object.meta);
+        RouteKey::new(format!(
+            "{kind}/{}/{}/{index}@{chain}",
+            meta.namespace, meta.name
+        ))
+    }
+
+    fn precedence(&self, index: usize) -> Precedence {
+        let meta = &self.object.meta;
+        Precedence::MostSpecific {
+            created: age(self.object),
+            object: format!("{}/{}", meta.namespace, meta.name),
+            rule: u32::try_from(index).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn name(&self, index: usize, given: Option<&str>) -> String {
+        let meta = &self.object.meta;
+        given.map_or_else(
+            || format!("{}.{}.{index}", meta.namespace, meta.name),
+            str::to_owned,
+        )
+    }
+
+    fn source(&self, index: usize) -> SourceRef {
+        SourceRef {
+            section: format!("rules[{index}]"),
+            ..backend::source_ref(self.object)
+        }
+    }
+
+    fn route(&self, rule: &Rule, chain: &ChainKey, hostnames: Vec<Hostname>) -> Route {
+        let index = rule.index;
+        Route {
+            key: self.key(index, chain),
+            chain: chain.clone(),
+            hostnames,
+            precedence: self.precedence(index),
             kind: rule.kind,
             matches: rule.matches.clone(),
             filters: rule.filters.clone(),
@@ -378,11 +469,8 @@ impl Placement<'_> {
             retry: rule.retry.clone(),
             max_request_body: None,
             dialect: Dialect::GatewayApi,
-            name: rule.name.clone().unwrap_or_else(unnamed),
-            source: SourceRef {
-                section: format!("rules[{index}]"),
-                ..backend::source_ref(self.object)
-            },
+            name: self.name(index, rule.name.as_deref()),
+            source: self.source(index),
         }
     }
 }

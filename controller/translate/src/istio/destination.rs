@@ -56,6 +56,7 @@ impl Caller<'_, '_> {
             port,
             subset: destination.subset.as_deref().unwrap_or_default(),
             require_http2: false,
+            transport: gwanmun_ir::Transport::Tcp,
             tls: None,
         };
         let (store, options) = (self.world.store, self.world.options);
