@@ -4,7 +4,7 @@ use crate::{CertError, Problem, pem};
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::{fmt, net::IpAddr};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
 
@@ -19,6 +19,7 @@ pub struct Certificate {
     names: Vec<San>,
     validity: Validity,
     is_ca: bool,
+    is_version1: bool,
     public_key: Vec<u8>,
     key_hash: [u8; 32],
     raw_subject: Vec<u8>,
@@ -98,6 +99,7 @@ impl Certificate {
                 not_after: parsed.validity().not_after.timestamp(),
             },
             is_ca: parsed.is_ca(),
+            is_version1: parsed.version() == X509Version::V1,
             public_key: parsed.public_key().subject_public_key.data.to_vec(),
             key_hash: Sha256::digest(parsed.public_key().raw).into(),
             raw_subject: parsed.subject().as_raw().to_vec(),
@@ -157,6 +159,11 @@ impl Certificate {
     /// Whether it may sign others.
     pub fn is_ca(&self) -> bool {
         self.is_ca
+    }
+
+    /// Whether it is of version 1, which the TLS library does not know.
+    pub fn is_version1(&self) -> bool {
+        self.is_version1
     }
 
     /// SHA-256 of the DER, in lower-case hexadecimal.
@@ -231,8 +238,20 @@ impl Certificate {
     }
 
     /// Content of the public key's bit string.
-    pub(crate) fn public_key(&self) -> &[u8] {
+    pub fn public_key(&self) -> &[u8] {
         &self.public_key
+    }
+
+    /// The public key with its algorithm (SubjectPublicKeyInfo, DER).
+    pub fn public_key_info(&self) -> Vec<u8> {
+        X509Certificate::from_der(&self.der)
+            .map(|(_, parsed)| parsed.public_key().raw.to_vec())
+            .unwrap_or_default()
+    }
+
+    /// Whether this is its subject, in DER.
+    pub(crate) fn is_named(&self, subject: &[u8]) -> bool {
+        self.raw_subject == subject
     }
 
     /// Whether `issuer` is named as this certificate's issuer.

@@ -8,6 +8,7 @@ mod error;
 mod key_pair;
 mod name;
 mod pem;
+mod version1;
 
 pub use anchors::Anchors;
 pub use certificate::{Certificate, San, Validity};

@@ -6,6 +6,7 @@ use crate::{
     cluster::{Clusters, Registry},
     compile::{Compiler, Verdicts},
     limit,
+    material::{self, Files},
     sockets::SocketSet,
     telemetry::Telemetry,
     worker::{Shared, Worker},
@@ -16,7 +17,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -55,6 +56,7 @@ struct Inner {
 /// What changes with configuration.
 struct State {
     workers: Vec<Worker>,
+    files: Files,
     compiler: Compiler,
     registry: Registry,
     sockets: SocketSet,
@@ -112,6 +114,7 @@ impl Gateway {
             most,
             state: Mutex::new(State {
                 workers,
+                files: Files::default(),
                 compiler: Compiler::default(),
                 registry,
                 sockets: SocketSet::default(),
@@ -124,6 +127,7 @@ impl Gateway {
             quit_changed: Condvar::new(),
         });
         let subject: Arc<dyn Subject> = Arc::<Inner>::clone(&inner);
+        control.handle.spawn(follow(Arc::downgrade(&inner)));
         let bound = admin::serve(&config, &control.handle, telemetry, subject)?;
         Ok(Self {
             inner,
@@ -138,6 +142,12 @@ impl Gateway {
     /// long as that is so. A listener that cannot be bound is tried again with every delta.
     pub fn apply(&self, delta: Delta) -> Report {
         self.inner.apply(delta)
+    }
+
+    /// What the last [`apply`](Self::apply) would report now: files of secrets may have changed
+    /// since, which makes another epoch.
+    pub fn report(&self) -> Report {
+        self.inner.report()
     }
 
     /// What requests are served from now.
@@ -260,9 +270,51 @@ impl Inner {
         snapshot.explain(question, &self.addresses())
     }
 
-    fn apply(&self, delta: Delta) -> Report {
+    fn apply(&self, mut delta: Delta) -> Report {
         let mut state = self.state.lock();
-        let state = &mut *state;
+        state.files.resolve(&mut delta);
+        self.compile(&mut state, delta)
+    }
+
+    fn report(&self) -> Report {
+        let state = self.state.lock();
+        let listeners = state.sockets.states().into_iter();
+        Report {
+            epoch: state.epoch,
+            rejected: state.standing.all(),
+            listeners: listeners.map(|(key, state, _)| (key, state)).collect(),
+        }
+    }
+
+    /// Serves what the files of secrets hold now.
+    fn reload(&self) {
+        let followed = self.state.lock().files.followed();
+        let newer = material::changed(followed);
+        if newer.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        let upserts = state.files.take(newer);
+        let keys: Vec<Key> = upserts.iter().map(Resource::key).collect();
+        let report = self.compile(
+            &mut state,
+            Delta {
+                upserts,
+                ..Delta::default()
+            },
+        );
+        for key in &keys {
+            tracing::info!(%key, "files of a secret have changed");
+        }
+        for rejection in report.rejected {
+            if keys.contains(&rejection.key) {
+                tracing::warn!(key = %rejection.key, "{}", rejection.message);
+            }
+        }
+    }
+
+    /// Compiles and publishes a delta that names no files.
+    fn compile(&self, state: &mut State, delta: Delta) -> Report {
         let changed = state.compiler.accept(delta);
         let clusters = state
             .registry
@@ -298,6 +350,23 @@ impl Inner {
             epoch: state.epoch,
             rejected,
             listeners: listeners.map(|(key, state, _)| (key, state)).collect(),
+        }
+    }
+}
+
+/// Looks at the files of secrets as long as there is a gateway.
+async fn follow(gateway: Weak<Inner>) {
+    let mut looks = tokio::time::interval(material::INTERVAL);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        let Some(gateway) = gateway.upgrade() else {
+            return;
+        };
+        // Files may be slow.
+        let look = tokio::task::spawn_blocking(move || gateway.reload());
+        if look.await.is_err() {
+            tracing::error!("looking at files of secrets panicked; it goes on");
         }
     }
 }

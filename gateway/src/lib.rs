@@ -21,6 +21,7 @@ mod http;
 mod l4;
 mod limit;
 mod listener;
+mod material;
 mod route;
 mod snapshot;
 mod sockets;

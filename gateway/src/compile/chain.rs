@@ -8,7 +8,7 @@ use crate::{
         l4::{CompiledL4Route, L4Table},
     },
 };
-use gwanmun_ir::{AppProtocol, FilterChain, Hostname, RouteKey, SecretKey, Security};
+use gwanmun_ir::{AppProtocol, FilterChain, Hostname, RouteKey, Security};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -40,15 +40,6 @@ pub(super) struct ChainState {
 }
 
 impl ChainState {
-    /// Whether one of `secrets` is among its certificates or anchors.
-    pub(super) fn uses(&self, secrets: &BTreeSet<SecretKey>) -> bool {
-        let security = self.ir.as_ref().map(|ir| &ir.security);
-        match security {
-            Some(Security::Tls(policy)) => policy.secrets().any(|key| secrets.contains(key)),
-            Some(Security::Plaintext | Security::Passthrough) | None => false,
-        }
-    }
-
     /// Whether nothing names it any more.
     pub(super) fn is_empty(&self) -> bool {
         self.ir.is_none() && self.routes.is_empty() && self.l4_routes.is_empty()

@@ -22,7 +22,7 @@ use crate::{
 use chain::{ChainState, HostChange};
 use gwanmun_ir::{
     ChainKey, ClusterKey, Delta, FilterChain, Hostname, Key, ListenerKey, Rejection, Resource,
-    Route, RouteKey, Secret, SecretKey, Security, Severity, SourceRef,
+    Route, RouteKey, Secret, SecretKey, Security, Severity, SourceRef, TlsPolicy,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,6 +43,8 @@ pub(crate) struct Compiler {
     /// Which layer 4 routes name a cluster.
     l4_users: FastMap<ClusterKey, BTreeSet<RouteKey>>,
     chains: FastMap<ChainKey, ChainState>,
+    /// Which chains name a secret.
+    secret_users: FastMap<SecretKey, BTreeSet<ChainKey>>,
     chains_of: BTreeMap<ListenerKey, BTreeSet<ChainKey>>,
     secrets: tls::Secrets,
     configs: tls::Configs,
@@ -204,11 +206,10 @@ impl Compiler {
         if touched.is_empty() {
             return;
         }
-        for (key, chain) in &self.chains {
-            if chain.uses(&touched) {
-                dirty.chains.insert(key.clone());
-            }
-        }
+        let users = touched
+            .iter()
+            .filter_map(|secret| self.secret_users.get(secret));
+        dirty.chains.extend(users.flatten().cloned());
     }
 
     fn take_chain(&mut self, key: &ChainKey, dirty: &mut Dirty) {
@@ -219,11 +220,23 @@ impl Compiler {
                 chains.remove(key);
             }
             dirty.rebuild_listener(old.listener.clone());
+            for secret in secrets_of(old) {
+                if let Some(users) = self.secret_users.get_mut(secret) {
+                    users.remove(key);
+                    if users.is_empty() {
+                        self.secret_users.remove(secret);
+                    }
+                }
+            }
         }
         if let Some(new) = &new {
             let chains = self.chains_of.entry(new.listener.clone()).or_default();
             chains.insert(key.clone());
             dirty.rebuild_listener(new.listener.clone());
+            for secret in secrets_of(new) {
+                let users = self.secret_users.entry(secret.clone()).or_default();
+                users.insert(key.clone());
+            }
         }
         state.ir = new;
         dirty.chains.insert(key.clone());
@@ -429,6 +442,15 @@ impl Compiler {
             | Resource::Endpoints(_) => None,
         }
     }
+}
+
+/// The secrets that a chain names.
+fn secrets_of(chain: &FilterChain) -> impl Iterator<Item = &SecretKey> {
+    let policy = match &chain.security {
+        Security::Tls(policy) => Some(policy),
+        Security::Plaintext | Security::Passthrough => None,
+    };
+    policy.into_iter().flat_map(TlsPolicy::secrets)
 }
 
 fn rejection(key: Key, severity: Severity, source: &SourceRef, message: String) -> Rejection {

@@ -232,11 +232,12 @@ impl ChainGroup {
             let same = Arc::ptr_eq(chain, old);
             Arc::clone(if same { new } else { chain })
         });
+        let chains: Vec<_> = chains.collect();
         Self {
             hostname: self.hostname.clone(),
             mode: self.mode,
-            chains: chains.collect(),
-            tls: self.tls.clone(),
+            tls: chains.iter().find_map(|chain| chain.tls.clone()),
+            chains,
         }
     }
 }
@@ -264,13 +265,8 @@ impl ChainTable {
         }
     }
 
-    /// Whether `newer` differs in its rules only.
+    /// Whether `newer` differs in its rules and certificates only.
     pub(crate) fn is_in_place_of(&self, newer: &Self) -> bool {
-        let same_tls = match (&self.tls, &newer.tls) {
-            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        Arc::ptr_eq(&self.chain, &newer.chain) && same_tls
+        Arc::ptr_eq(&self.chain, &newer.chain)
     }
 }

@@ -2,13 +2,13 @@
 
 use gwanmun_ir::{
     Action, Alpn, AppProtocol, BindAddress, ChainKey, ChainMatch, CircuitBreakers,
-    ClientCertificates, Cluster, ClusterIdentity, ClusterKey, Dialect, DirectResponse, Discovery,
-    Endpoint, EndpointHealth, EndpointIdentity, EndpointSet, FilterChain, ForwardClientCert,
-    HostRule, Hostname, HttpMatch, HttpOptions, L4Route, L4Target, Listener, ListenerKey,
-    LoadBalancing, PathMatch, PathNormalization, Pem, Precedence, PrivatePem, Resource, Route,
-    RouteKey, RouteKind, Secret, SecretKey, SecretMaterial, Security, ServerHeader, SourceRef,
-    StringMatch, Target, Timeouts, TlsPolicy, TlsVersion, Transport, UpstreamProtocol,
-    WeightedTarget,
+    ClientCertificates, ClientValidation, Cluster, ClusterIdentity, ClusterKey, Dialect,
+    DirectResponse, Discovery, Endpoint, EndpointHealth, EndpointIdentity, EndpointSet,
+    FilterChain, ForwardClientCert, HostRule, Hostname, HttpMatch, HttpOptions, L4Route, L4Target,
+    Listener, ListenerKey, LoadBalancing, PathMatch, PathNormalization, Pem, Precedence,
+    PrivatePem, Resource, Route, RouteKey, RouteKind, Secret, SecretKey, SecretMaterial, Security,
+    ServerHeader, SourceRef, StringMatch, Target, Timeouts, TlsPolicy, TlsVersion, Transport,
+    UpstreamProtocol, WeightedTarget,
 };
 use std::net::SocketAddr;
 
@@ -290,6 +290,36 @@ pub fn secret(name: &str, certificates: &str, key: &str) -> Resource {
         },
         source: source(name),
     })
+}
+
+/// Trust anchors, with revocation lists if any.
+pub fn anchors(name: &str, certificates: &str, revocations: Option<&str>) -> Resource {
+    Resource::Secret(Secret {
+        key: SecretKey::new(name),
+        material: SecretMaterial::Anchors {
+            certificates: Pem::new(certificates),
+            revocations: revocations.map(Pem::new),
+        },
+        source: source(name),
+    })
+}
+
+/// Validation of clients with these anchors.
+pub fn validation(anchors: &str) -> ClientValidation {
+    ClientValidation {
+        anchors: SecretKey::new(anchors),
+        subject_alt_names: Vec::new(),
+        spki_sha256: Vec::new(),
+        certificate_sha256: Vec::new(),
+    }
+}
+
+/// The same chain, asking this of clients.
+pub fn clients(mut chain: FilterChain, client: ClientCertificates) -> FilterChain {
+    if let Security::Tls(policy) = &mut chain.security {
+        policy.client = client;
+    }
+    chain
 }
 
 /// A chain as resource.

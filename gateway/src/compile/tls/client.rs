@@ -7,13 +7,14 @@ use rustls::{
     client::danger::HandshakeSignatureValid,
     crypto::{
         CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+        verify_tls13_signature_with_raw_key,
     },
     server::{
         WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use std::{fmt, net::IpAddr, sync::Arc};
 
 /// Trust anchors in service.
@@ -21,6 +22,7 @@ pub(super) struct Trust {
     /// Unique among all anchors that ever served in this process.
     pub(super) generation: u64,
     chain: Arc<dyn ClientCertVerifier>,
+    anchors: Anchors,
 }
 
 impl Trust {
@@ -30,7 +32,7 @@ impl Trust {
     ///
     /// What is wrong with them, in one sentence.
     pub(super) fn new(
-        anchors: &Anchors,
+        anchors: Anchors,
         provider: &Arc<CryptoProvider>,
         generation: u64,
     ) -> Result<Self, String> {
@@ -44,7 +46,35 @@ impl Trust {
         .enforce_revocation_expiration()
         .build()
         .map_err(|error| error.to_string())?;
-        Ok(Self { generation, chain })
+        Ok(Self {
+            generation,
+            chain,
+            anchors,
+        })
+    }
+
+    /// Verifies the path to an anchor, dates, usage and revocation.
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        match self
+            .chain
+            .verify_client_cert(end_entity, intermediates, now)
+        {
+            Ok(_) => Ok(()),
+            Err(_) if is_version1(end_entity) => {
+                let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+                self.anchors.verify_version1(end_entity, now)
+            }
+            // Another's key under the name of an anchor: the way to ours is not found.
+            Err(Error::InvalidCertificate(CertificateError::BadSignature)) => {
+                Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -99,6 +129,39 @@ impl Verifier {
     }
 }
 
+impl Verifier {
+    /// Verifies a signature of TLS 1.2 with the key of a version 1 certificate.
+    fn verify_with_key(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let leaf = key_of(cert)?;
+        let mapping = self.algorithms.mapping.iter();
+        let mut algorithms = mapping
+            .filter(|(scheme, _)| *scheme == dss.scheme)
+            .flat_map(|(_, algorithms)| algorithms.iter());
+        algorithms
+            .find(|one| {
+                one.verify_signature(leaf.public_key(), message, dss.signature())
+                    .is_ok()
+            })
+            .map(|_| HandshakeSignatureValid::assertion())
+            .ok_or(Error::InvalidCertificate(CertificateError::BadSignature))
+    }
+}
+
+fn key_of(cert: &CertificateDer<'_>) -> Result<Certificate, Error> {
+    Certificate::from_der(cert)
+        .map_err(|_problem| Error::InvalidCertificate(CertificateError::BadEncoding))
+}
+
+/// Whether the library refuses a certificate for its version alone.
+fn is_version1(cert: &CertificateDer<'_>) -> bool {
+    Certificate::from_der(cert).is_ok_and(|cert| cert.is_version1())
+}
+
 impl Pins {
     fn of(validation: &ClientValidation) -> Option<Self> {
         if validation.spki_sha256.is_empty() && validation.certificate_sha256.is_empty() {
@@ -145,9 +208,7 @@ impl Checks {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        self.trust
-            .chain
-            .verify_client_cert(end_entity, intermediates, now)?;
+        self.trust.verify(end_entity, intermediates, now)?;
         if self.names.is_empty() && self.pins.is_none() {
             return Ok(());
         }
@@ -203,7 +264,10 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
+        match verify_tls12_signature(message, cert, dss, &self.algorithms) {
+            Err(_) if is_version1(cert) => self.verify_with_key(message, cert, dss),
+            outcome => outcome,
+        }
     }
 
     fn verify_tls13_signature(
@@ -212,7 +276,13 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        match verify_tls13_signature(message, cert, dss, &self.algorithms) {
+            Err(_) if is_version1(cert) => {
+                let key = SubjectPublicKeyInfoDer::from(key_of(cert)?.public_key_info());
+                verify_tls13_signature_with_raw_key(message, &key, dss, &self.algorithms)
+            }
+            outcome => outcome,
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

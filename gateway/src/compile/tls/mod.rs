@@ -90,7 +90,7 @@ impl Secrets {
                 let revocations = revocations.as_ref().map(Pem::as_str);
                 let anchors = Anchors::parse(certificates.as_str(), revocations)
                     .map_err(|error| error.to_string())?;
-                let trust = Trust::new(&anchors, &policy::PROVIDER, generation)?;
+                let trust = Trust::new(anchors, &policy::PROVIDER, generation)?;
                 Ok(Held::Trust(Arc::new(trust)))
             }
             SecretMaterial::KeyPair {
