@@ -61,9 +61,9 @@ impl Down {
     }
 
     /// Queues an informational response.
-    pub(crate) fn send_informational(&mut self, head: &ResponseHead) {
+    pub(crate) fn send_informational(&mut self, head: ResponseHead) {
         match self {
-            Self::H1(down) => down.send_informational(head),
+            Self::H1(down) => down.send_informational(&head),
             Self::H2(down) => down.send_informational(head),
         }
     }
@@ -105,9 +105,9 @@ impl Down {
     }
 
     /// Queues the end.
-    pub(crate) fn finish(&mut self, trailers: Option<&Trailers>) {
+    pub(crate) fn finish(&mut self, trailers: Option<Trailers>) {
         match self {
-            Self::H1(down) => down.finish(trailers),
+            Self::H1(down) => down.finish(trailers.as_ref()),
             Self::H2(down) => down.finish(trailers),
         }
     }

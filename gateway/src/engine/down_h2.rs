@@ -12,7 +12,7 @@ use crate::http::{
 };
 use bytes::Bytes;
 use h2::{Reason, RecvStream, server::SendResponse};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Pieces up to this size are copied, so that they do not keep a whole read buffer alive until
 /// the connection has written them.
@@ -64,6 +64,17 @@ impl DownH2 {
         self.received
     }
 
+    /// Reads what is left of the request's body and throws it away; ready when nothing more comes,
+    /// with whether that was its end.
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        while !self.received {
+            if ready!(poll_recv(&mut self.body, cx, &mut self.received)).is_err() {
+                return Poll::Ready(false);
+            }
+        }
+        Poll::Ready(true)
+    }
+
     /// Whether the final head was sent.
     pub(crate) fn is_answered(&self) -> bool {
         self.out.is_some()
@@ -83,14 +94,14 @@ impl DownH2 {
     }
 
     /// Sends an informational response.
-    pub(crate) fn send_informational(&mut self, head: &ResponseHead) {
+    pub(crate) fn send_informational(&mut self, mut head: ResponseHead) {
         if self.out.is_some() {
             return;
         }
         if head.status() == 100 && !std::mem::take(&mut self.expects_continue) {
             return;
         }
-        if let Ok(response) = convert::response(head) {
+        if let Ok(response) = convert::response(&mut head) {
             // A stream that is gone is noticed where it matters.
             let _ = self.respond.send_informational(response);
         }
@@ -98,7 +109,9 @@ impl DownH2 {
 
     /// Tells a client that waits for it to send the body; others nothing.
     pub(crate) fn send_continue(&mut self) {
-        self.send_informational(&ResponseHead::new(100));
+        if self.expects_continue {
+            self.send_informational(ResponseHead::new(100));
+        }
     }
 
     /// Sends the final head; `end` if there is no body.
@@ -106,7 +119,11 @@ impl DownH2 {
     /// # Errors
     ///
     /// The client is gone.
-    pub(crate) fn send_head(&mut self, head: &ResponseHead, end: bool) -> Result<(), DownError> {
+    pub(crate) fn send_head(
+        &mut self,
+        head: &mut ResponseHead,
+        end: bool,
+    ) -> Result<(), DownError> {
         let response = convert::response(head).map_err(|_invalid| DownError::Gone)?;
         self.bodiless = end;
         let stream = self
@@ -131,7 +148,7 @@ impl DownH2 {
     }
 
     /// Queues the end.
-    pub(crate) fn finish(&mut self, trailers: Option<&Trailers>) {
+    pub(crate) fn finish(&mut self, trailers: Option<Trailers>) {
         if let Some(out) = &mut self.out {
             out.finish(trailers.map(convert::trailer_map));
         }

@@ -246,7 +246,7 @@ impl Pump {
                     // The dialect matters to final heads only.
                     let version = flow.record.version();
                     forward::respond(&mut head, &Dialect::GatewayApi, version, None);
-                    flow.client.down.send_informational(&head);
+                    flow.client.down.send_informational(*head);
                 }
                 other @ (Poll::Ready(_) | Poll::Pending) => return other,
             }
@@ -272,7 +272,7 @@ impl Pump {
                     if let Some(trailers) = &trailers {
                         flow.record.note_trailers(trailers);
                     }
-                    flow.client.down.finish(trailers.as_ref());
+                    flow.client.down.finish(trailers);
                     break;
                 }
                 Poll::Ready(Err(fault)) => return Err(Cut::from(&fault)),

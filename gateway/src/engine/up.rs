@@ -79,7 +79,7 @@ impl Up {
     pub(crate) fn finish(&mut self, trailers: Option<&Trailers>) {
         match self {
             Self::H1(up) => up.finish(trailers),
-            Self::H2(up) => up.out().finish(trailers.map(convert::trailer_map)),
+            Self::H2(up) => up.out().finish(trailers.cloned().map(convert::trailer_map)),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::known::Known;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 use std::borrow::Cow;
 
 /// Where the bytes of a [`Span`] or [`Field`] are.
@@ -168,6 +168,11 @@ impl Fields {
             }
         }
         fields
+    }
+
+    /// No fields, and no room for any.
+    pub(super) fn empty() -> Self {
+        Self::new(Bytes::new(), Vec::new())
     }
 
     fn new(received: Bytes, list: Vec<Field>) -> Self {
@@ -348,8 +353,32 @@ impl Fields {
         HeaderValue::from_maybe_shared(shared).ok()
     }
 
+    /// The field at a position; those that are gone keep theirs.
+    pub(super) fn nth(&self, at: usize) -> Option<Field> {
+        self.list.get(at).copied()
+    }
+
+    /// A field's name and value as the `http` crate has them, moved where that can be.
+    pub(super) fn take(
+        &mut self,
+        field: &Field,
+        pieces: &mut Pieces,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        if field.place != Place::Pair {
+            return Some((self.shared_name(field)?, self.shared_value(field, pieces)?));
+        }
+        let pair = self.pairs.get_mut(index(field.name_at))?;
+        Some(std::mem::replace(
+            pair,
+            (HOST, HeaderValue::from_static("")),
+        ))
+    }
+
     /// A field's name as the `http` crate has it.
     pub(super) fn shared_name(&self, field: &Field) -> Option<HeaderName> {
+        if let Some(name) = field.known.header_name() {
+            return Some(name);
+        }
         match field.place {
             Place::Pair => self
                 .pairs

@@ -125,7 +125,7 @@ pub(crate) fn response(data: &[u8]) {
         Some((head.framing(), 0)),
         "the body ends elsewhere for the client"
     );
-    let _ = h2::response(&head);
+    let _ = h2::response(&mut head);
 }
 
 fn decoded(first: &[u8], second: &[u8]) -> Option<(Vec<u8>, Option<usize>)> {

@@ -12,7 +12,7 @@ use super::head::{BodyFraming, RequestHead, ResponseHead, TargetForm, Version};
 use super::known::Known;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 /// A head that cannot be said in HTTP/2.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -59,6 +59,7 @@ pub(crate) fn request_head(
     }
     head.set_target(target);
     head.set_authority(authority);
+    head.uri = Some(parts.uri);
     Ok(head)
 }
 
@@ -165,38 +166,46 @@ pub(crate) fn request(head: &RequestHead, tls: bool) -> Result<Request<()>, Inex
         *request.version_mut() = http::Version::HTTP_11;
     } else {
         *request.version_mut() = http::Version::HTTP_2;
-        let authority = Authority::try_from(head.authority()).map_err(|_invalid| Inexpressible)?;
-        uri.authority = Some(authority);
+        let kept = head.uri.as_ref().and_then(Uri::authority);
+        let kept = kept.filter(|kept| kept.as_str() == head.authority());
+        uri.authority = Some(match kept {
+            Some(kept) => kept.clone(),
+            None => Authority::try_from(head.authority()).map_err(|_invalid| Inexpressible)?,
+        });
         uri.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
     }
-    uri.path_and_query =
-        Some(PathAndQuery::try_from(head.target()).map_err(|_invalid| Inexpressible)?);
+    let kept = head.uri.as_ref().and_then(Uri::path_and_query);
+    let kept = kept.filter(|kept| kept.as_str().as_bytes() == head.target());
+    uri.path_and_query = Some(match kept {
+        Some(kept) => kept.clone(),
+        None => PathAndQuery::try_from(head.target()).map_err(|_invalid| Inexpressible)?,
+    });
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_invalid| Inexpressible)?;
     *request.headers_mut() = map(head.fields());
     Ok(request)
 }
 
-/// The response for an HTTP/2 client.
+/// The response for an HTTP/2 client; takes the fields out of the head.
 ///
 /// # Errors
 /// The status cannot be said in HTTP/2.
-pub(crate) fn response(head: &ResponseHead) -> Result<Response<()>, Inexpressible> {
+pub(crate) fn response(head: &mut ResponseHead) -> Result<Response<()>, Inexpressible> {
     let mut response = Response::new(());
     *response.status_mut() =
         StatusCode::from_u16(head.status()).map_err(|_invalid| Inexpressible)?;
     *response.version_mut() = http::Version::HTTP_2;
-    *response.headers_mut() = map(head.fields());
+    *response.headers_mut() = into_map(std::mem::replace(head.fields_mut(), Fields::empty()));
     Ok(response)
 }
 
 /// Trailers from the `h2` crate, without fields that must not be there.
 pub(crate) fn trailers(map: HeaderMap) -> Trailers {
-    Trailers::new(Fields::pairs(map))
+    Trailers::of_map(map)
 }
 
 /// Trailers for the `h2` crate.
-pub(crate) fn trailer_map(trailers: &Trailers) -> HeaderMap {
-    map(trailers.fields())
+pub(crate) fn trailer_map(trailers: Trailers) -> HeaderMap {
+    trailers.into_map(into_map)
 }
 
 /// Fields as a map, without those that are about an HTTP/1 connection, cookies joined.
@@ -217,22 +226,38 @@ fn map(fields: &Fields) -> HeaderMap {
         } else {
             fields.shared_value(field, &mut pieces)
         };
-        let value = value.map(|mut value| {
-            // Never the same twice: in the peer's table it would only displace what is.
-            if known == Known::XRequestId {
-                value.set_sensitive(true);
-            }
-            value
-        });
-        let name = match known.header_name() {
-            Some(name) => Some(name),
-            None => fields.shared_name(field),
-        };
-        if let (Some(name), Some(value)) = (name, value) {
-            map.append(name, value);
+        if let (Some(name), Some(value)) = (fields.shared_name(field), value) {
+            append(&mut map, known, name, value);
         }
     }
     map
+}
+
+/// As [`map`], of fields that nobody needs afterwards: what can be moved is not shared.
+fn into_map(mut fields: Fields) -> HeaderMap {
+    join_cookies(&mut fields);
+    let mut map = HeaderMap::with_capacity(fields.len());
+    let mut pieces = Pieces::default();
+    let mut at = 0;
+    while let Some(field) = fields.nth(at) {
+        at += 1;
+        let known = field.known();
+        if known != Known::Gone
+            && !is_connection(known)
+            && let Some((name, value)) = fields.take(&field, &mut pieces)
+        {
+            append(&mut map, known, name, value);
+        }
+    }
+    map
+}
+
+fn append(map: &mut HeaderMap, known: Known, name: HeaderName, mut value: HeaderValue) {
+    if known == Known::XRequestId {
+        // Never the same twice: in the peer's table it would only displace what is.
+        value.set_sensitive(true);
+    }
+    map.append(name, value);
 }
 
 /// Fields that have no place in HTTP/2

@@ -6,7 +6,7 @@
 
 use super::fields::{Fields, Span};
 use super::known::Known;
-use http::Method;
+use http::{Method, Uri};
 use std::borrow::Cow;
 
 /// Protocol version of a message.
@@ -103,6 +103,8 @@ pub(crate) struct RequestHead {
     pub(super) original: Option<Span>,
     pub(super) authority: Span,
     pub(super) host: Span,
+    /// What an HTTP/2 client sent: most of it is said again as it is.
+    pub(super) uri: Option<Uri>,
     pub(super) fields: Fields,
 }
 
@@ -128,6 +130,7 @@ impl RequestHead {
             original: None,
             authority: Span::EMPTY,
             host: Span::EMPTY,
+            uri: None,
             fields,
         }
     }

@@ -6,6 +6,7 @@ use crate::http::fields::Fields;
 use crate::http::head::BodyFraming;
 use crate::http::known::Known;
 use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName};
 use httparse::Status;
 
 /// Longest chunk size line, extensions included.
@@ -27,28 +28,79 @@ pub(crate) enum BodyEvent {
 }
 
 /// Fields after a body, without those that must not be there.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trailers {
-    fields: Fields,
+    source: Source,
+}
+
+/// As they came: most are passed on in the protocol they came in.
+#[derive(Clone, Debug)]
+enum Source {
+    Lines(Fields),
+    Map(HeaderMap),
 }
 
 impl Trailers {
-    pub(in crate::http) fn new(mut fields: Fields) -> Self {
-        fields.remove_where(|known| known.is_envoy() || is_forbidden(known));
+    /// Those of HTTP/1.
+    fn of_lines(mut fields: Fields) -> Self {
+        fields.remove_where(is_forbidden);
         for name in FORBIDDEN {
             fields.remove(name);
         }
-        Self { fields }
+        let source = Source::Lines(fields);
+        Self { source }
     }
 
-    /// The fields.
-    pub(crate) fn fields(&self) -> &Fields {
-        &self.fields
+    /// Those of HTTP/2.
+    pub(in crate::http) fn of_map(mut map: HeaderMap) -> Self {
+        let forbidden = |name: &HeaderName| {
+            is_forbidden(Known::classify(name.as_str().as_bytes()))
+                || FORBIDDEN.contains(&name.as_str())
+        };
+        while let Some(name) = map.keys().find(|name| forbidden(name)).cloned() {
+            map.remove(name);
+        }
+        let source = Source::Map(map);
+        Self { source }
+    }
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        match &self.source {
+            Source::Lines(fields) => fields.len() == 0,
+            Source::Map(map) => map.is_empty(),
+        }
+    }
+
+    /// Appends them as lines of HTTP/1.
+    pub(super) fn write_lines(&self, out: &mut Vec<u8>) {
+        match &self.source {
+            Source::Lines(fields) => fields.write_lines(out),
+            Source::Map(map) => {
+                for (name, value) in map {
+                    out.extend_from_slice(name.as_str().as_bytes());
+                    out.extend_from_slice(b": ");
+                    out.extend_from_slice(value.as_bytes());
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+    }
+
+    /// As a map; `lines` makes one of what came as lines.
+    pub(in crate::http) fn into_map(self, lines: impl FnOnce(Fields) -> HeaderMap) -> HeaderMap {
+        match self.source {
+            Source::Lines(fields) => lines(fields),
+            Source::Map(map) => map,
+        }
     }
 
     /// `grpc-status`, if it is a number.
     pub(crate) fn grpc_status(&self) -> Option<u32> {
-        let value = self.fields.get(Known::GrpcStatus)?;
+        let value = match &self.source {
+            Source::Lines(fields) => fields.get(Known::GrpcStatus)?,
+            Source::Map(map) => map.get(Known::GrpcStatus.header_name()?)?.as_bytes(),
+        };
         std::str::from_utf8(value).ok()?.parse().ok()
     }
 }
@@ -56,29 +108,30 @@ impl Trailers {
 /// Fields that say where a message ends, whom it is for or who sent it have no place in trailers
 /// ([RFC 9110 6.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1)).
 fn is_forbidden(known: Known) -> bool {
-    matches!(
-        known,
-        Known::Authorization
-            | Known::Connection
-            | Known::ContentLength
-            | Known::ContentType
-            | Known::Cookie
-            | Known::Expect
-            | Known::Host
-            | Known::Http2Settings
-            | Known::KeepAlive
-            | Known::Location
-            | Known::ProxyConnection
-            | Known::SetCookie
-            | Known::Te
-            | Known::Trailer
-            | Known::TransferEncoding
-            | Known::Upgrade
-            | Known::XForwardedClientCert
-            | Known::XForwardedFor
-            | Known::XForwardedProto
-            | Known::XRequestId
-    )
+    known.is_envoy()
+        || matches!(
+            known,
+            Known::Authorization
+                | Known::Connection
+                | Known::ContentLength
+                | Known::ContentType
+                | Known::Cookie
+                | Known::Expect
+                | Known::Host
+                | Known::Http2Settings
+                | Known::KeepAlive
+                | Known::Location
+                | Known::ProxyConnection
+                | Known::SetCookie
+                | Known::Te
+                | Known::Trailer
+                | Known::TransferEncoding
+                | Known::Upgrade
+                | Known::XForwardedClientCert
+                | Known::XForwardedFor
+                | Known::XForwardedProto
+                | Known::XRequestId
+        )
 }
 
 /// As [`is_forbidden`], for names without a number.
@@ -291,8 +344,8 @@ impl BodyDecoder {
             Err(httparse::Error::TooManyHeaders) => return Err(BodyError::TrailersTooLarge),
             Ok(_) | Err(_) => return Err(BodyError::Trailers),
         };
-        let trailers = Trailers::new(parts.take(buffer, end));
-        Ok(Some((trailers.fields.len() > 0).then_some(trailers)))
+        let trailers = Trailers::of_lines(parts.take(buffer, end));
+        Ok(Some((!trailers.is_empty()).then_some(trailers)))
     }
 }
 

@@ -142,7 +142,7 @@ pub(crate) fn write_chunk_start(length: usize, out: &mut Vec<u8>) {
 pub(crate) fn write_last_chunk(trailers: Option<&Trailers>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        trailers.fields().write_lines(out);
+        trailers.write_lines(out);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -82,7 +82,7 @@ fn trailers_pass_both_ways() {
     let Some(h1::BodyEvent::End(Some(trailers))) = decoder.decode(&mut buffer).unwrap() else {
         panic!("no trailers");
     };
-    let map = h2::trailer_map(&trailers);
+    let map = h2::trailer_map(trailers);
     assert_eq!(map.len(), 2);
     assert_eq!(map["grpc-status"], "5");
     assert_eq!(map["x-sum"], "1");

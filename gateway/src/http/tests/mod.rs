@@ -93,7 +93,7 @@ pub(super) fn to_h2(head: &RequestHead) -> String {
 
 /// A response as a client of HTTP/2 receives it.
 pub(super) fn response_to_h2(head: &ResponseHead) -> String {
-    let response = convert::response(head).unwrap();
+    let response = convert::response(&mut head.clone()).unwrap();
     let mut out = response.status().as_u16().to_string();
     for (name, value) in response.headers() {
         out.push_str(&format!("|{name}: {}", value.to_str().unwrap()));
