@@ -9,8 +9,9 @@ use crate::{
     listener::Io,
 };
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use h2::{
-    Reason, RecvStream,
+    Ping, PingPong, Reason, RecvStream,
     server::{Connection, SendResponse},
 };
 use parking_lot::Mutex;
@@ -20,7 +21,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -41,6 +42,10 @@ const RESETS: usize = 100;
 /// How long after the last request a connection that drains may stay.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How long a client may go on sending a request that was answered already. It is asked to stop
+/// then: asked at once, some clients take the answer for lost.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// What the streams of a connection share.
 struct Shared {
     core: Arc<Core>,
@@ -49,9 +54,19 @@ struct Shared {
     active: AtomicUsize,
     /// Streams that the client reset before it had an answer, less those that were answered.
     resets: AtomicUsize,
+    /// A request ended after its answer, of which its client is to be told.
+    late: AtomicBool,
+    /// Wakes the connection for that.
+    waker: AtomicWaker,
 }
 
 impl Shared {
+    /// A request has ended after its answer.
+    fn ended_late(&self) {
+        self.late.store(true, Relaxed);
+        self.waker.wake();
+    }
+
     /// What is served now.
     fn held(&self) -> Arc<Held> {
         let mut held = self.held.lock();
@@ -85,6 +100,8 @@ pub(super) async fn serve(core: Arc<Core>, io: Io, conn: Served) {
         held,
         active: AtomicUsize::new(0),
         resets: AtomicUsize::new(0),
+        late: AtomicBool::new(false),
+        waker: AtomicWaker::new(),
     });
     let mut signal = shared.conn.info.drain.clone();
     let mut draining = pin!(async move { signal.wait().await });
@@ -101,6 +118,10 @@ async fn accept(
     let mut timer = Timer::default();
     let mut since = Instant::now();
     let mut drained = false;
+    let mut nudge = Nudge {
+        ping: connection.ping_pong(),
+        waiting: false,
+    };
     poll_fn(|cx| {
         if !drained && draining.as_mut().poll(cx).is_ready() {
             drained = true;
@@ -124,6 +145,7 @@ async fn accept(
                 Poll::Pending => break,
             }
         }
+        nudge.poll(shared, cx);
         poll_unused(
             shared,
             &mut timer,
@@ -155,6 +177,28 @@ fn poll_unused(
     }
 }
 
+/// Sends a PING once a request has ended after its answer. Nothing else is left to be said on such
+/// a stream, and some clients (curl 7.88) look at what became of it only when something comes.
+struct Nudge {
+    ping: Option<PingPong>,
+    /// For the answer to one.
+    waiting: bool,
+}
+
+impl Nudge {
+    fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) {
+        let Some(ping) = &mut self.ping else { return };
+        shared.waker.register(cx.waker());
+        if self.waiting {
+            self.waiting = ping.poll_pong(cx).is_pending();
+        }
+        if !self.waiting && shared.late.swap(false, Relaxed) {
+            self.waiting =
+                ping.send_ping(Ping::opaque()).is_ok() && ping.poll_pong(cx).is_pending();
+        }
+    }
+}
+
 /// Starts the task of one stream.
 fn begin(
     shared: &Arc<Shared>,
@@ -175,14 +219,14 @@ fn begin(
     shared.active.fetch_add(1, Relaxed);
     let active = Active(Arc::clone(shared));
     let expects_continue = head.as_ref().is_ok_and(|head| head.expects_continue());
-    // Boxed here, so that the task, which is moved around before it starts, stays small.
+    // Boxed here, and what serves it below: a task is moved several times, as it starts and ends.
     let down = Down::H2(Box::new(DownH2::new(expects_continue, body, respond)));
     match head {
         Ok(head) => {
-            tokio::spawn(stream(active, head, down, started));
+            tokio::spawn(Box::pin(stream(active, head, down, started)));
         }
         Err(error) => {
-            tokio::spawn(refuse(active, error, down, started));
+            tokio::spawn(Box::pin(refuse(active, error, down, started)));
         }
     }
 }
@@ -191,6 +235,7 @@ fn begin(
 async fn refuse(active: Active, error: RequestError, mut down: Down, started: Instant) {
     let Shared { core, conn, .. } = &*active.0;
     request::refuse((core, conn), &mut down, error, started).await;
+    Box::pin(see_off(&active, &mut down)).await;
 }
 
 /// Serves one stream.
@@ -204,7 +249,7 @@ async fn stream(active: Active, head: Box<RequestHead>, mut down: Down, started:
     let mut flow = Flow::new(shared, &mut down, &mut timer, Some(head), started);
     request::serve(&mut flow).await;
     drop(flow);
-    let Down::H2(stream) = &down else { return };
+    let Down::H2(stream) = &mut down else { return };
     if stream.is_answered() {
         // Saturates at 0: a client that behaves may make up for what it did before.
         let _ = resets.fetch_update(Relaxed, Relaxed, |resets| resets.checked_sub(1));
@@ -212,6 +257,21 @@ async fn stream(active: Active, head: Box<RequestHead>, mut down: Down, started:
         resets.store(RESETS + 1, Relaxed);
     } else {
         resets.fetch_add(1, Relaxed);
+    }
+    if !stream.is_request_done() {
+        Box::pin(see_off(&active, &mut down)).await;
+    }
+}
+
+/// Takes what still comes of a request that was answered already.
+async fn see_off(active: &Active, down: &mut Down) {
+    let Down::H2(stream) = down else { return };
+    if !stream.is_answered() || stream.is_request_done() {
+        return;
+    }
+    let discard = poll_fn(|cx| stream.poll_discard(cx));
+    if let Ok(true) = tokio::time::timeout(LINGER, discard).await {
+        active.0.ended_late();
     }
 }
 

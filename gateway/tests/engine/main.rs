@@ -12,6 +12,7 @@
 mod support;
 
 mod bench;
+mod early;
 mod failures;
 mod forwarding;
 mod h2_peer;
