@@ -120,7 +120,13 @@ fn find<'f>(flow: &mut Flow<'f>) -> Result<Chosen<'f>, LocalReply> {
         return Err(RequestError::codec().into());
     };
     let options = table.http_options(tls, head.host());
-    gate::admit(head, options)?;
+    if let Err(error) = gate::admit(head, options) {
+        if error == RequestError::low_version() {
+            // As what the parser refuses, which is where Envoy refuses it: the log has nothing of it.
+            flow.record.head = None;
+        }
+        return Err(error.into());
+    }
     if let Some(address) = forward::enter(head, &conn.client, options) {
         flow.record.remote = SocketAddr::new(address, 0);
     }

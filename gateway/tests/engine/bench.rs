@@ -74,13 +74,18 @@ impl Bench {
 
     /// The log's line about the request for this path.
     pub fn line(&self, path: &str) -> Line {
+        self.line_with("path", path)
+    }
+
+    /// The log's line with this value.
+    pub fn line_with(&self, key: &str, value: &str) -> Line {
         let mut found = None;
-        eventually(&format!("a log line about {path}"), || {
+        eventually(&format!("a log line with {key} {value}"), || {
             let text = std::fs::read_to_string(&self.log).unwrap_or_default();
             found = text
                 .lines()
                 .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-                .find(|line| line["path"] == path);
+                .find(|line| line[key] == value);
             found.is_some()
         });
         Line(found.unwrap())

@@ -4,7 +4,7 @@ use crate::{
     bench::{Bench, Scripted, read_head, wait_closed},
     support::{build::*, client::Raw, eventually, upstream::Upstream},
 };
-use gwanmun_ir::Key;
+use gwanmun_ir::{AppProtocol, Key};
 use std::{
     io::{Read, Write},
     time::{Duration, Instant},
@@ -128,6 +128,28 @@ fn an_http10_client_gets_no_chunks() {
     assert!(all.starts_with("HTTP/1.0 200 OK\r\n"), "{all}");
     assert!(all.ends_with("\r\n\r\nabc"), "{all}");
     assert!(!all.contains("chunked"), "{all}");
+}
+
+#[test]
+fn of_an_old_client_that_is_refused_the_log_says_nothing() {
+    let bench = Bench::new(&[], |_, _| {});
+    let mut chain = chain("web", 80);
+    let mut options = http_options();
+    options.accept_http10 = false;
+    chain.protocol = AppProtocol::Http(options);
+    bench.gateway.serve(vec![listener(80), of_chain(chain)]);
+    let mut client = bench.connect();
+    client.send("GET /old HTTP/1.0\r\nHost: a.test\r\nUser-Agent: old\r\n\r\n");
+    let response = client.response();
+    assert_eq!(
+        (response.status, response.text().as_str()),
+        (426, "Upgrade Required")
+    );
+    let line = bench.line_with("response_code_details", "low_version");
+    assert_eq!(line.summary(), "426 DPE low_version");
+    for key in ["method", "path", "authority", "user_agent", "request_id"] {
+        assert!(line.0[key].is_null(), "{key}: {:?}", line.0[key]);
+    }
 }
 
 #[test]

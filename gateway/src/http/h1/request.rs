@@ -202,7 +202,8 @@ fn refuse(error: httparse::Error, bytes: &[u8]) -> RequestError {
     }
 }
 
-/// The methods Envoy's codec knows; any other is refused.
+/// The methods that are known; any other is refused. Envoy's list, which has the dash of M-SEARCH
+/// wrong.
 const METHODS: [&str; 34] = [
     "ACL",
     "BIND",
@@ -214,12 +215,12 @@ const METHODS: [&str; 34] = [
     "HEAD",
     "LINK",
     "LOCK",
+    "M-SEARCH",
     "MERGE",
     "MKACTIVITY",
     "MKCALENDAR",
     "MKCOL",
     "MOVE",
-    "MSEARCH",
     "NOTIFY",
     "OPTIONS",
     "PATCH",
