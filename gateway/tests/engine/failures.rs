@@ -430,16 +430,17 @@ fn configuration_that_changes_fails_no_request() {
     let address = bench.address();
     let stop = std::sync::Arc::new(AtomicUsize::new(0));
     let stopped = std::sync::Arc::clone(&stop);
+    let served = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&served);
     let client = std::thread::spawn(move || {
         let mut client = Raw::connect(address);
-        let mut served = 0;
         while stopped.load(SeqCst) == 0 {
             client.send("GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n");
             assert_eq!(client.response().status, 200);
-            served += 1;
+            counted.fetch_add(1, SeqCst);
         }
-        served
     });
+    eventually("the first request is served", || served.load(SeqCst) > 0);
     for round in 0..50 {
         bench.serve(&[upstream.address()], |route, cluster| {
             route.name = format!("route-{round}");
@@ -447,6 +448,6 @@ fn configuration_that_changes_fails_no_request() {
         });
     }
     stop.store(1, SeqCst);
-    assert!(client.join().unwrap() > 0);
+    client.join().unwrap();
     eventually("the last configuration is logged", || bench.lines() > 0);
 }
