@@ -112,7 +112,7 @@ pub enum DnsMode {
 
 /// How a [`Cluster`] chooses an endpoint.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum LoadBalancing {
     /// The less busy of two random ones.
     LeastRequest,

@@ -125,6 +125,15 @@ impl ConnectError {
         }
     }
 
+    /// A certificate, key or trust anchor is missing or unusable, as Envoy says it of one that its
+    /// control plane has not sent.
+    pub(super) fn no_material() -> Self {
+        Self {
+            failure: ConnectFailure::Remote,
+            transport: Cow::Borrowed("TLS_error:_Secret_is_not_supplied_by_SDS"),
+        }
+    }
+
     pub(super) fn tls(reason: &str) -> Self {
         Self {
             failure: ConnectFailure::Remote,
@@ -228,10 +237,7 @@ impl Cluster {
         let address = dial.endpoint.address;
         let handshake = match &self.tls {
             None => None,
-            Some(tls) => Some(
-                tls.handshake(dial.host, dial.speak, address.ip())
-                    .map_err(|reason| ConnectError::tls(&reason))?,
-            ),
+            Some(tls) => Some(tls.handshake(dial.host, dial.speak, address.ip())?),
         };
         let standby = self.state.standby(address);
         let mut stream = socket::connect(address, standby)

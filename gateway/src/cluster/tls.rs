@@ -4,7 +4,7 @@
 //! never falls back to plaintext or to less verification.
 
 use super::{
-    connect::Speak,
+    connect::{ConnectError, Speak},
     verify::{self, Roots},
 };
 use gwanmun_certs::{Anchors, KeyPair};
@@ -117,15 +117,22 @@ impl ClientTls {
         host: Option<&str>,
         speak: Speak,
         address: IpAddr,
-    ) -> Result<Handshake<'_>, String> {
-        let connectors = self.connectors.as_ref().map_err(String::clone)?;
+    ) -> Result<Handshake<'_>, ConnectError> {
+        // Why is told where configuration is reported.
+        let connectors = self
+            .connectors
+            .as_ref()
+            .map_err(|_reason| ConnectError::no_material())?;
         let name = match &self.inputs.config.sni {
             Sni::FromHost => host,
             Sni::Name(name) => Some(name.as_str()),
         };
         let Some(name) = name else {
             return Ok(Handshake {
-                connector: connectors.unnamed.as_ref().map_err(String::clone)?,
+                connector: connectors
+                    .unnamed
+                    .as_ref()
+                    .map_err(|reason| ConnectError::tls(reason))?,
                 name: ServerName::from(address),
             });
         };
@@ -138,7 +145,7 @@ impl ClientTls {
                 Speak::Http2 => &connectors.http2,
             },
             name: ServerName::try_from(bare.to_owned())
-                .map_err(|_invalid| format!("`{name}` is not a server name"))?,
+                .map_err(|_invalid| ConnectError::tls(&format!("`{name}` is not a server name")))?,
         })
     }
 

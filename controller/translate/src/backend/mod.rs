@@ -9,9 +9,9 @@ use crate::{Options, Store, istio::destination_rule, names, output::Sink};
 use endpoints::{Selected, Selection};
 use gwanmun_api::{Object, ObjectKey};
 use gwanmun_ir::{
-    CircuitBreakers, Cluster, ClusterIdentity, ClusterKey, Discovery, EndpointSet, Key,
-    LoadBalancing, OutlierDetection, ProxyProtocolVersion, Resource, SourceRef, TcpKeepalive,
-    Transport, UpstreamProtocol, UpstreamTls,
+    CircuitBreakers, Cluster, ClusterIdentity, ClusterKey, Discovery, EndpointSet, HashKey,
+    Http2Keepalive, Key, LoadBalancing, OutlierDetection, ProxyProtocolVersion, Resource,
+    SourceRef, TcpKeepalive, Transport, UpstreamProtocol, UpstreamTls, Warmup,
 };
 use registry::Destination;
 use std::collections::BTreeMap;
@@ -100,6 +100,12 @@ pub(crate) struct ClusterPolicy {
     pub(crate) subset_labels: BTreeMap<String, String>,
     /// How endpoints are chosen; `LeastRequest` by default.
     pub(crate) balancing: Option<LoadBalancing>,
+    /// What is hashed.
+    pub(crate) hash: Option<HashKey>,
+    /// How new endpoints get their share.
+    pub(crate) warmup: Option<Warmup>,
+    /// HTTP/2 PING.
+    pub(crate) http2_keepalive: Option<Http2Keepalive>,
     /// 10,000 by default.
     pub(crate) connect_timeout_ms: Option<u64>,
     /// 3,600,000 by default.
@@ -333,11 +339,11 @@ fn build(
         }),
     };
     Cluster {
-        hash: None,
-        warmup: None,
+        hash: policy.hash,
+        warmup: policy.warmup,
         max_connection_duration_ms: policy.max_connection_duration_ms,
         keepalive: policy.keepalive,
-        http2_keepalive: None,
+        http2_keepalive: policy.http2_keepalive,
         proxy_protocol: policy.proxy_protocol,
         key,
         name: identity.name,

@@ -5,6 +5,7 @@
 //! ([`destination_rule`]). Rules for the mesh have no effect on a gateway.
 
 mod action;
+mod balancer;
 mod client_certificate;
 mod delegate;
 mod destination;

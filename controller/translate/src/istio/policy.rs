@@ -1,6 +1,7 @@
 //! The blocks of a traffic policy: what they mean for a cluster, and what of them has no effect.
 
 use super::{
+    balancer,
     destination_rule::Effective,
     origination,
     world::{Voice, World},
@@ -9,11 +10,11 @@ use crate::{Code, backend::ClusterPolicy, output::Sink};
 use gwanmun_api::{
     ProtoDuration,
     istio::{
-        ConnectionPoolSettings, H2UpgradePolicy, LoadBalancerSettings, OutlierDetection,
-        ProxyProtocol, ProxyProtocolVersion, SimpleLb, TcpKeepalive, TrafficPolicy,
+        ConnectionPoolSettings, H2UpgradePolicy, Http2KeepAlive, LoadBalancerSettings,
+        OutlierDetection, ProxyProtocol, ProxyProtocolVersion, TcpKeepalive, TrafficPolicy,
     },
 };
-use gwanmun_ir::{CircuitBreakers, LoadBalancing, UpstreamProtocol};
+use gwanmun_ir::{CircuitBreakers, UpstreamProtocol};
 
 /// A time that stands for "never", in milliseconds: a year.
 const NEVER_MS: u64 = 365 * 24 * 3_600_000;
@@ -30,7 +31,12 @@ pub(super) fn cluster(
     let connect = tcp.and_then(|tcp| millis(tcp.connect_timeout.as_ref()));
     let idle = http.and_then(|http| http.idle_timeout.as_ref());
     ClusterPolicy {
-        balancing: effective.load_balancer.map(balancing),
+        balancing: effective.load_balancer.map(balancer::balancing),
+        hash: effective.load_balancer.and_then(balancer::hash_key),
+        warmup: effective.load_balancer.and_then(balancer::warmup),
+        http2_keepalive: http
+            .and_then(|http| http.http2_keep_alive.as_ref())
+            .and_then(http2_keepalive),
         connect_timeout_ms: connect
             .filter(|millis| *millis > 0)
             .or_else(|| world.mesh.connect_timeout_ms()),
@@ -69,27 +75,21 @@ fn keepalive(settings: &TcpKeepalive) -> gwanmun_ir::TcpKeepalive {
     }
 }
 
+/// An interval turns it on; a time-out is 20 s where nothing is said, as gRPC has it.
+fn http2_keepalive(settings: &Http2KeepAlive) -> Option<gwanmun_ir::Http2Keepalive> {
+    let positive = |duration| millis(duration).filter(|millis| *millis > 0);
+    Some(gwanmun_ir::Http2Keepalive {
+        interval_ms: positive(settings.interval.as_ref())?,
+        timeout_ms: positive(settings.timeout.as_ref()).unwrap_or(20_000),
+    })
+}
+
 fn proxy_protocol(settings: &ProxyProtocol) -> gwanmun_ir::ProxyProtocolVersion {
     match settings.version {
         Some(ProxyProtocolVersion::V2) => gwanmun_ir::ProxyProtocolVersion::V2,
         Some(ProxyProtocolVersion::V1 | ProxyProtocolVersion::Unknown(_)) | None => {
             gwanmun_ir::ProxyProtocolVersion::V1
         }
-    }
-}
-
-fn balancing(settings: &LoadBalancerSettings) -> LoadBalancing {
-    match settings.simple {
-        Some(SimpleLb::Random) => LoadBalancing::Random,
-        Some(SimpleLb::RoundRobin) => LoadBalancing::RoundRobin,
-        Some(
-            SimpleLb::Unspecified
-            | SimpleLb::LeastConn
-            | SimpleLb::LeastRequest
-            | SimpleLb::Passthrough
-            | SimpleLb::Unknown(_),
-        )
-        | None => LoadBalancing::LeastRequest,
     }
 }
 
@@ -122,7 +122,7 @@ fn limits(pool: &ConnectionPoolSettings) -> CircuitBreakers {
         max_requests_per_connection: positive(
             http.and_then(|http| http.max_requests_per_connection),
         ),
-        max_concurrent_streams: None,
+        max_concurrent_streams: positive(http.and_then(|http| http.max_concurrent_streams)),
     }
 }
 
@@ -142,8 +142,15 @@ fn outlier(settings: &OutlierDetection) -> gwanmun_ir::OutlierDetection {
             .filter(|percent| *percent > 0)
             .unwrap_or(10)
             .min(100),
-        consecutive_local_failures: None,
-        min_health_percent: 0,
+        consecutive_local_failures: settings
+            .split_external_local_origin_errors
+            .filter(|split| *split)
+            .map(|_split| settings.consecutive_local_origin_failures.unwrap_or(5)),
+        min_health_percent: settings
+            .min_health_percent
+            .and_then(|percent| u32::try_from(percent).ok())
+            .unwrap_or(0)
+            .min(100),
     }
 }
 
@@ -214,7 +221,7 @@ struct Blocks<'a> {
 impl Blocks<'_> {
     fn review(&self, field: &str, voice: &mut Voice<'_, '_>) {
         if let Some(settings) = self.load_balancer {
-            review_balancer(settings, &format!("{field}.loadBalancer"), voice);
+            balancer::review(settings, &format!("{field}.loadBalancer"), voice);
         }
         if let Some(settings) = self.connection_pool {
             review_pool(settings, &format!("{field}.connectionPool"), voice);
@@ -225,48 +232,7 @@ impl Blocks<'_> {
     }
 }
 
-fn review_balancer(settings: &LoadBalancerSettings, field: &str, voice: &mut Voice<'_, '_>) {
-    let instead = "LEAST_REQUEST is used";
-    match &settings.simple {
-        Some(SimpleLb::Passthrough) => {
-            let message = format!("PASSTHROUGH is not possible at a gateway; {instead}");
-            voice.warn(Code::NoEffectOnGateway, format!("{field}.simple"), message);
-        }
-        Some(SimpleLb::Unknown(text)) => {
-            let message = format!("`{text}` is not known; {instead}");
-            voice.error(Code::UnknownValue, format!("{field}.simple"), message);
-        }
-        Some(
-            SimpleLb::Unspecified
-            | SimpleLb::LeastConn
-            | SimpleLb::Random
-            | SimpleLb::RoundRobin
-            | SimpleLb::LeastRequest,
-        )
-        | None => {}
-    }
-    for (name, set) in [
-        ("consistentHash", settings.consistent_hash.is_some()),
-        ("localityLbSetting", settings.locality_lb_setting.is_some()),
-        (
-            "zoneAwareLbSetting",
-            settings.zone_aware_lb_setting.is_some(),
-        ),
-        ("warmup", settings.warmup.is_some()),
-        (
-            "warmupDurationSecs",
-            settings.warmup_duration_secs.is_some(),
-        ),
-    ] {
-        if set {
-            let message = format!("has no effect yet; {instead} without it");
-            voice.warn(Code::NoEffectYet, format!("{field}.{name}"), message);
-        }
-    }
-}
-
 fn review_pool(settings: &ConnectionPoolSettings, field: &str, voice: &mut Voice<'_, '_>) {
-    let mut parts: Vec<(&str, bool)> = Vec::new();
     let mut durations: Vec<(&str, Option<&ProtoDuration>)> = Vec::new();
     if let Some(tcp) = &settings.tcp {
         durations.push(("tcp.connectTimeout", tcp.connect_timeout.as_ref()));
@@ -289,51 +255,31 @@ fn review_pool(settings: &ConnectionPoolSettings, field: &str, voice: &mut Voice
                 message,
             );
         }
-        parts.push((
-            "http.maxConcurrentStreams",
-            http.max_concurrent_streams.is_some(),
-        ));
-        parts.push(("http.http2KeepAlive", http.http2_keep_alive.is_some()));
-        durations.push(("http.idleTimeout", http.idle_timeout.as_ref()));
-    }
-    for (name, set) in parts {
-        if set {
-            voice.warn(
-                Code::NoEffectYet,
-                format!("{field}.{name}"),
-                "has no effect yet",
-            );
+        if let Some(keepalive) = &http.http2_keep_alive {
+            durations.push(("http.http2KeepAlive.interval", keepalive.interval.as_ref()));
+            durations.push(("http.http2KeepAlive.timeout", keepalive.timeout.as_ref()));
         }
+        durations.push(("http.idleTimeout", http.idle_timeout.as_ref()));
     }
     review_durations(&durations, field, voice);
 }
 
 fn review_outlier(settings: &OutlierDetection, field: &str, voice: &mut Voice<'_, '_>) {
-    for (name, set) in [
-        (
-            "splitExternalLocalOriginErrors",
-            settings.split_external_local_origin_errors == Some(true),
-        ),
-        (
-            "consecutiveLocalOriginFailures",
-            settings.consecutive_local_origin_failures.is_some(),
-        ),
-        (
-            "minHealthPercent",
-            settings.min_health_percent.unwrap_or(0) > 0,
-        ),
-        (
-            "outlierDetectionHttpErrorCodes",
-            !settings.outlier_detection_http_error_codes.is_empty(),
-        ),
-    ] {
-        if set {
-            voice.warn(
-                Code::NoEffectYet,
-                format!("{field}.{name}"),
-                "has no effect yet",
-            );
-        }
+    if settings.consecutive_local_origin_failures.is_some()
+        && settings.split_external_local_origin_errors != Some(true)
+    {
+        voice.warn(
+            Code::NoEffectYet,
+            format!("{field}.consecutiveLocalOriginFailures"),
+            "has no effect without `splitExternalLocalOriginErrors: true`",
+        );
+    }
+    if !settings.outlier_detection_http_error_codes.is_empty() {
+        voice.warn(
+            Code::NoEffectYet,
+            format!("{field}.outlierDetectionHttpErrorCodes"),
+            "has no effect yet",
+        );
     }
     let durations = [
         ("interval", settings.interval.as_ref()),
@@ -342,7 +288,8 @@ fn review_outlier(settings: &OutlierDetection, field: &str, voice: &mut Voice<'_
     review_durations(&durations, field, voice);
 }
 
-fn review_durations(
+/// Says which durations cannot be used.
+pub(super) fn review_durations(
     durations: &[(&str, Option<&ProtoDuration>)],
     field: &str,
     voice: &mut Voice<'_, '_>,

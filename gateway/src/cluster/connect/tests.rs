@@ -318,11 +318,8 @@ async fn our_certificate_is_shown() {
     let with = cluster(Some(tls.clone()), &[authority.anchors(), ours]);
     assert_eq!(seen(&with, address, Protocol::Http1).await, "a.example  1");
     let without = cluster(Some(tls), &[authority.anchors()]);
-    let text = failure(&without, address).await;
-    assert_eq!(
-        text,
-        format!("TLS_error:|secret_{CLIENT}_does_not_exist:TLS_error_end")
-    );
+    let error = open(&without, address, Protocol::Http1).await.unwrap_err();
+    assert_eq!(error.transport, "TLS_error:_Secret_is_not_supplied_by_SDS");
 }
 
 #[tokio::test]
@@ -381,4 +378,46 @@ async fn connections_count_against_the_limit_until_they_end() {
     drop((first, other));
     assert_eq!((used(), endpoint.state.open.total()), (0, 0));
     assert!(connect().await.is_ok());
+}
+
+#[tokio::test]
+async fn addresses_are_verified_by_their_names_in_the_certificate() {
+    let authority = Authority::new();
+    let ip = SanType::IpAddress([127, 0, 0, 1].into());
+    let address = serve(&authority.issue(vec![ip]), &[], None).await;
+    for (name, good) in [("127.0.0.1", true), ("127.0.0.2", false)] {
+        for (sni, names) in [
+            (name, Vec::new()),
+            ("ignored.example", vec![name.to_owned()]),
+        ] {
+            let tls = UpstreamTls {
+                sni: Sni::Name(sni.to_owned()),
+                subject_alt_names: names,
+                ..verifying()
+            };
+            let cluster = cluster(Some(tls), &[authority.anchors()]);
+            let opened = open(&cluster, address, Protocol::Http1).await;
+            assert_eq!(opened.is_ok(), good, "{sni} {name}: {opened:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn authorities_of_one_name_are_told_apart_by_their_keys() {
+    // All of them have the same, empty subject.
+    let (one, two) = (Authority::new(), Authority::new());
+    let both = secret(
+        CA,
+        SecretMaterial::Anchors {
+            certificates: Pem::new(format!("{}{}", one.issuer.pem(), two.issuer.pem())),
+            revocations: None,
+        },
+    );
+    let trusting = cluster(Some(verifying()), &[both]);
+    for authority in [&one, &two] {
+        let address = serve(&authority.issue(vec![dns("a.example")]), &[], None).await;
+        assert!(open(&trusting, address, Protocol::Http1).await.is_ok());
+        let address = serve(&Authority::new().issue(vec![dns("a.example")]), &[], None).await;
+        assert!(open(&trusting, address, Protocol::Http1).await.is_err());
+    }
 }

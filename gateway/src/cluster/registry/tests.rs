@@ -300,10 +300,7 @@ async fn a_missing_secret_fails_connections_and_heals_when_it_appears() {
     let endpoint = cluster.pick(&[]).unwrap();
     let error = cluster.connect(&endpoint, "a.example", Protocol::Http1, None);
     let error = error.await.unwrap_err();
-    assert_eq!(
-        error.transport,
-        "TLS_error:|secret_kubernetes://default/ca_does_not_exist:TLS_error_end"
-    );
+    assert_eq!(error.transport, "TLS_error:_Secret_is_not_supplied_by_SDS");
     assert_eq!(error.reset_reason(), "remote connection failure");
     let changes = world.apply([anchors("one")]);
     assert_eq!((changes.changed.len(), changes.rejected.len()), (1, 0));
