@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help deps demo test check fmt-check lint layers doc length deny bench golden fmt cluster cluster-down cluster-test conformance
+.PHONY: help deps demo test check fmt-check lint go-lint layers doc length deny bench golden fmt cluster cluster-down cluster-test conformance
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,8 +15,9 @@ demo: deps ## Build and run the demonstration: prints curl lines that work
 
 test: deps ## All tests
 	$(CARGO) test --workspace --locked
+	.make/go-check test
 
-check: deps fmt-check length layers lint doc deny ## Everything else that must hold before a commit lands
+check: deps fmt-check length layers lint go-lint doc deny ## Everything else that must hold before a commit lands
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
@@ -26,6 +27,9 @@ fmt-check:
 
 lint:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+go-lint:
+	.make/go-check lint
 
 layers:
 	.make/layers

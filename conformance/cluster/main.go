@@ -64,6 +64,7 @@ func main() {
 	case "node":
 		err = node(ctx, o)
 	case "tool":
+		context.AfterFunc(ctx, func() { os.Exit(0) })
 		err = tool.Run(arguments[1:])
 	default:
 		flag.Usage()
