@@ -87,10 +87,34 @@ impl SocketSet {
             }
             keep
         });
+        self.vacate(config, &wanted, &mut prepared);
         for (key, listener) in wanted {
             self.place(config, key, listener, &mut prepared);
         }
         prepared
+    }
+
+    /// Releases the sockets of listeners that move where the place they leave is taken by another:
+    /// listeners may also change places.
+    fn vacate(
+        &mut self,
+        config: &Config,
+        wanted: &BTreeMap<&ListenerKey, &Listener>,
+        prepared: &mut Prepared,
+    ) {
+        let places: BTreeMap<&ListenerKey, Place> = wanted
+            .iter()
+            .map(|(key, listener)| (*key, Place::of(config, listener)))
+            .collect();
+        for (key, entry) in &mut self.entries {
+            let moves = |open: &mut Open| {
+                let taken = places
+                    .iter()
+                    .any(|(other, place)| *other != key && *place == open.place);
+                places.get(key) != Some(&open.place) && taken && open.place.port != 0
+            };
+            prepared.released.extend(entry.open.take_if(moves));
+        }
     }
 
     fn place(

@@ -110,3 +110,55 @@ fn one_port_is_bound_at_several_addresses_and_moved_between_them() {
     gateway.upsert(vec![on("all", BindAddress::Any)]);
     assert_eq!(ask(1), "all");
 }
+
+#[test]
+fn listeners_change_places_in_one_delta() {
+    let port = {
+        let probe = TcpListener::bind("127.0.0.1:0").unwrap();
+        probe.local_addr().unwrap().port()
+    };
+    let on = |name: &str, last| {
+        Resource::Listener(Listener {
+            proxy_protocol: None,
+            key: ListenerKey::new(name),
+            address: BindAddress::Ip([127, 0, 0, last].into()),
+            port,
+            transport: Transport::Tcp,
+        })
+    };
+    let of = |name: &str| {
+        let mut own = chain(name, 80);
+        own.listener = ListenerKey::new(name);
+        [of_chain(own), of_route(route(name, name))]
+    };
+    let gateway = TestGateway::start();
+    let mut resources = vec![on("a", 1), on("b", 2), on("c", 3)];
+    for name in ["a", "b", "c"] {
+        resources.extend(of(name));
+    }
+    gateway.serve(resources);
+    let ask = |last: u8| {
+        let address = (Ipv4Addr::new(127, 0, 0, last), port).into();
+        client::get(address, "a", "/").text()
+    };
+    assert_eq!([ask(1), ask(2), ask(3)], ["a", "b", "c"]);
+    for (places, served) in [
+        ([on("a", 2), on("b", 1), on("c", 3)], ["b", "a", "c"]),
+        ([on("a", 3), on("b", 2), on("c", 1)], ["c", "b", "a"]),
+        // One of them moves on.
+        ([on("a", 4), on("b", 3), on("c", 2)], ["", "c", "b"]),
+    ] {
+        let report = gateway.upsert(places.to_vec());
+        for (key, state) in &report.listeners {
+            assert_eq!(*state, ListenerState::Bound, "{key}");
+        }
+        for (last, name) in (1..).zip(served) {
+            if name.is_empty() {
+                let address = (Ipv4Addr::new(127, 0, 0, last), port);
+                assert!(std::net::TcpStream::connect(address).is_err());
+            } else {
+                assert_eq!(ask(last), name);
+            }
+        }
+    }
+}

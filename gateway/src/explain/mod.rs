@@ -6,6 +6,7 @@
 //! to the same result.
 
 mod describe;
+mod l4;
 mod question;
 mod way;
 

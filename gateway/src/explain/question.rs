@@ -12,7 +12,8 @@ use std::net::IpAddr;
 pub struct ExplainRequest {
     /// Method; empty means `GET`.
     pub method: String,
-    /// `http://host[:port]/path?query`, `https://…`, or only a path.
+    /// `http://host[:port]/path?query`, `https://…`, or only a path; for a connection that carries
+    /// bytes `tcp://host:port` or `tls://host[:port]`.
     pub url: String,
     /// Port of the listener; absent means the URL's.
     pub port: Option<u16>,
@@ -27,6 +28,8 @@ pub struct ExplainRequest {
 /// A URL's parts.
 pub(super) struct Target {
     pub(super) tls: bool,
+    /// Whether a connection is asked about and no request.
+    pub(super) bytes: bool,
     pub(super) authority: String,
     pub(super) host: String,
     pub(super) port: u16,
@@ -78,11 +81,15 @@ impl ExplainRequest {
     ///
     /// What is wrong with it, in one sentence.
     pub(super) fn target(&self) -> Result<Target, String> {
-        let (tls, rest) = match self.url.split_once("://") {
-            Some(("http", rest)) => (self.sni.is_some(), rest),
-            Some(("https", rest)) => (true, rest),
-            Some((scheme, _)) => return Err(format!("`{scheme}` is neither http nor https")),
-            None => (self.sni.is_some(), self.url.as_str()),
+        let (tls, bytes, rest) = match self.url.split_once("://") {
+            Some(("http", rest)) => (self.sni.is_some(), false, rest),
+            Some(("https", rest)) => (true, false, rest),
+            Some(("tcp", rest)) => (self.sni.is_some(), true, rest),
+            Some(("tls", rest)) => (true, true, rest),
+            Some((scheme, _)) => {
+                return Err(format!("`{scheme}` is none of http, https, tcp and tls"));
+            }
+            None => (self.sni.is_some(), false, self.url.as_str()),
         };
         let cut = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(cut).unwrap_or((rest, ""));
@@ -93,8 +100,12 @@ impl ExplainRequest {
         };
         let (host, port) = split_port(authority)
             .ok_or_else(|| format!("`{authority}` is not a host with a port"))?;
+        if bytes && !tls && self.port.or(port).is_none() {
+            return Err(format!("`{}` says no port", self.url));
+        }
         Ok(Target {
             tls,
+            bytes,
             authority: authority.to_owned(),
             host: host.to_ascii_lowercase(),
             port: self.port.or(port).unwrap_or(if tls { 443 } else { 80 }),

@@ -255,5 +255,58 @@ fn questions_come_as_parameters() {
     let text = ask(&[("url", "/"), ("port", "x")]).unwrap_err();
     assert_eq!(text, "`x` is not a valid port");
     let error = explain_offline(Vec::new(), &get("ftp://a/")).unwrap_err();
-    assert_eq!(error, "`ftp` is neither http nor https");
+    assert_eq!(error, "`ftp` is none of http, https, tcp and tls");
+}
+
+/// A connection on a port with every kind of chain.
+fn connection(url: &str) -> Result<Explanation, String> {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    let through = build::passthrough(build::chain("through", 443));
+    let mut named = build::l4_route("named", "through", &[("up", 1), ("gone", 3)]);
+    named.hostnames = build::hostnames(&["*.b.test"]);
+    let mut resources = vec![
+        build::listener(443),
+        build::of_chain(build::hosts(through, &["*.test"])),
+        build::of_l4(named),
+        build::listener(81),
+        build::of_chain(build::tcp(build::chain("raw", 81))),
+        build::of_l4(build::l4_route("raw", "raw", &[("up", 1)])),
+        build::listener(80),
+        build::of_chain(build::chain("web", 80)),
+    ];
+    resources.extend(build::cluster("up", &[address]));
+    let request = ExplainRequest {
+        url: url.to_owned(),
+        ..ExplainRequest::default()
+    };
+    explain_offline(resources, &request)
+}
+
+#[test]
+fn connections_of_bytes_are_explained_by_server_name() {
+    for url in ["tcp://gw:81", "tls://a.b.test:81", "http://gw:81/x"] {
+        let way = connection(url).unwrap();
+        assert_eq!(way.filter_chain.as_deref(), Some("raw"), "{url}");
+        assert_eq!(way.cluster.as_deref(), Some("up"), "{url}");
+        assert_eq!(way.endpoints.len(), 1);
+        assert_eq!(way.answer, None);
+    }
+    let way = connection("tls://a.b.test").unwrap();
+    assert_eq!(way.request, "tls://a.b.test");
+    assert_eq!(way.filter_chain.as_deref(), Some("through"));
+    assert_eq!(way.route.as_deref(), Some("Test default/named"));
+    assert_eq!(way.targets.len(), 2);
+    assert_eq!(way.answer.unwrap().details, "cluster_not_found");
+    let way = connection("tls://a.test").unwrap();
+    assert_eq!(way.answer.unwrap().flag, "NR");
+    assert_eq!(
+        way.candidates[0].failed,
+        "`*.b.test` is not for server name `a.test`"
+    );
+    let way = connection("tls://a.org").unwrap();
+    assert_eq!(way.answer.unwrap().details, "filter_chain_not_found");
+    let way = connection("tcp://gw:443").unwrap();
+    assert_eq!(way.answer.unwrap().details, "plaintext_on_a_tls_port");
+    assert!(connection("tcp://gw").is_err());
+    assert!(connection("tcp://gw:80").unwrap_err().contains("http://"));
 }

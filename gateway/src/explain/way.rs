@@ -2,14 +2,14 @@
 
 use super::{
     Candidate, ExplainRequest, ExplainedAnswer, ExplainedEndpoint, ExplainedTarget, Explanation,
-    describe, question::Target,
+    describe, l4, question::Target,
 };
 use crate::{
     cluster::Cluster,
     compile::{CompiledAction, CompiledRoute, Destination, Tables, Targets},
     filter::{direct_response, redirect},
     http::{LocalReply, RequestHead, gate},
-    listener::{ChainGroup, ChainTable, ListenerTable},
+    listener::{ChainGroup, ChainTable, ListenerTable, Mode},
     route::{Found, Group, Lookup, VirtualHost, bare_host},
     telemetry::Flag,
 };
@@ -23,14 +23,8 @@ pub(super) fn explain(
     request: &ExplainRequest,
 ) -> Result<Explanation, String> {
     let target = request.target()?;
-    let scheme = if target.tls { "https" } else { "http" };
     let mut way = Explanation {
-        request: format!(
-            "{} {scheme}://{}{}",
-            request.method(),
-            target.authority,
-            target.path
-        ),
+        request: asked(request, &target),
         ..Explanation::default()
     };
     let Some(table) = listener(tables, bound, target.port) else {
@@ -45,6 +39,19 @@ pub(super) fn explain(
             return Ok(way);
         }
     };
+    match group {
+        Some(group) if group.mode != Mode::Http => {
+            l4::follow(&mut way, group, sni(request, &target).as_deref());
+            return Ok(way);
+        }
+        _ if target.bytes => {
+            return Err(format!(
+                "{} carries HTTP there: ask with http:// or https://",
+                table.key
+            ));
+        }
+        Some(_) | None => {}
+    }
     let admitted = request.head(&target).and_then(|mut head| {
         let options = table.http_options(group, head.host());
         gate::admit(&mut head, options).map(|()| head)
@@ -56,6 +63,28 @@ pub(super) fn explain(
     Ok(way)
 }
 
+/// The question in one line.
+fn asked(request: &ExplainRequest, target: &Target) -> String {
+    let scheme = match (target.bytes, target.tls) {
+        (true, true) => return format!("tls://{}", target.authority),
+        (true, false) => return format!("tcp://{}", target.authority),
+        (false, true) => "https",
+        (false, false) => "http",
+    };
+    let Target {
+        authority, path, ..
+    } = target;
+    format!("{} {scheme}://{authority}{path}", request.method())
+}
+
+/// The server name that the client sends. Clients send no address.
+fn sni(request: &ExplainRequest, target: &Target) -> Option<String> {
+    let name = request.sni.as_deref().unwrap_or(&target.host);
+    let name = bare_host(name).to_ascii_lowercase();
+    let is_address = name.parse::<std::net::IpAddr>().is_ok() || name.starts_with('[');
+    (target.tls && !name.is_empty() && !is_address).then_some(name)
+}
+
 /// The listener whose own port, chains' port or bound port is asked for.
 fn listener<'t>(
     tables: &'t Tables,
@@ -64,7 +93,10 @@ fn listener<'t>(
 ) -> Option<&'t ListenerTable> {
     let mut sorted: Vec<&Arc<ListenerTable>> = tables.values().collect();
     sorted.sort_by(|a, b| a.key.cmp(&b.key));
-    let groups = |table: &'t ListenerTable| table.tls.values().chain(table.plaintext.values());
+    let groups = |table: &'t ListenerTable| {
+        let chosen = table.tls.values().chain(table.plaintext.values());
+        chosen.chain(&table.raw)
+    };
     let named = |table: &&&'t Arc<ListenerTable>| table.port == port;
     let written = |table: &&&'t Arc<ListenerTable>| {
         let mut chains = groups(table).flat_map(|group| &group.chains);
@@ -89,6 +121,13 @@ fn connect<'t>(
     request: &ExplainRequest,
     target: &Target,
 ) -> Result<Option<&'t Arc<ChainGroup>>, &'static str> {
+    if let Some(raw) = table
+        .raw
+        .as_ref()
+        .filter(|_| !target.tls || table.tls.is_empty())
+    {
+        return Ok(Some(raw));
+    }
     if !target.tls {
         return if table.plaintext.is_empty() && !table.tls.is_empty() {
             Err("plaintext_on_a_tls_port")
@@ -99,15 +138,14 @@ fn connect<'t>(
     if table.tls.is_empty() {
         return Err("tls_on_a_plaintext_port");
     }
-    // Clients send no address as server name.
-    let name = request.sni.as_deref().unwrap_or(&target.host);
-    let name = bare_host(name).to_ascii_lowercase();
-    let is_address = name.parse::<std::net::IpAddr>().is_ok() || name.starts_with('[');
-    let sni = (!name.is_empty() && !is_address).then_some(name.as_str());
-    let group = table.group_for_sni(sni).ok_or("filter_chain_not_found")?;
-    match group.tls {
-        Some(_) => Ok(Some(group)),
-        None => Err("no_usable_certificate"),
+    let sni = sni(request, target);
+    let group = table
+        .group_for_sni(sni.as_deref())
+        .ok_or("filter_chain_not_found")?;
+    if group.is_usable() {
+        Ok(Some(group))
+    } else {
+        Err("no_usable_certificate")
     }
 }
 
@@ -203,11 +241,11 @@ fn forward(way: &mut Explanation, targets: &Targets) {
     }
 }
 
-fn is_usable(endpoint: &ExplainedEndpoint) -> bool {
+pub(super) fn is_usable(endpoint: &ExplainedEndpoint) -> bool {
     matches!(endpoint.health, "healthy" | "draining")
 }
 
-fn endpoints(cluster: &Cluster) -> Vec<ExplainedEndpoint> {
+pub(super) fn endpoints(cluster: &Cluster) -> Vec<ExplainedEndpoint> {
     let members = cluster.state.endpoints().into_iter();
     members
         .map(|member| ExplainedEndpoint {
@@ -304,7 +342,7 @@ fn name(host: &VirtualHost) -> String {
 }
 
 /// The object without the part of it.
-fn object(source: &SourceRef) -> String {
+pub(super) fn object(source: &SourceRef) -> String {
     let whole = SourceRef {
         section: String::new(),
         ..source.clone()
@@ -317,9 +355,11 @@ fn section(route: &CompiledRoute, match_index: usize) -> String {
     matches.map_or_else(String::new, |matches| matches.section.clone())
 }
 
-fn closed(details: &str) -> ExplainedAnswer {
+pub(super) fn closed(details: &str) -> ExplainedAnswer {
     let flag = match details {
         "filter_chain_not_found" => Flag::Nr.as_str(),
+        "cluster_not_found" => Flag::Nc.as_str(),
+        "no_healthy_upstream" => Flag::Uh.as_str(),
         _ => "-",
     };
     ExplainedAnswer {

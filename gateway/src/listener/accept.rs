@@ -174,3 +174,20 @@ fn report(acceptor: &Acceptor, ended: Result<(), tokio::task::JoinError>) {
 fn spawn(acceptor: &Arc<Acceptor>, fresh: Fresh, connections: &mut JoinSet<()>) {
     connections.spawn(serve::serve(Arc::clone(acceptor), fresh));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepting_that_panicked_is_started_again_and_one_that_ended_is_not() {
+        let mut rounds = 0;
+        while restarted(async {
+            rounds += 1;
+            assert!(rounds > 2, "the worst");
+        })
+        .await
+        {}
+        assert_eq!(rounds, 3);
+    }
+}

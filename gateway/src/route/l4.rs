@@ -71,7 +71,7 @@ impl CompiledL4Route {
         }
     }
 
-    /// All targets that have a chance, in configured order, and those beside them.
+    /// All targets, in configured order; none when no target has a weight.
     pub(crate) fn targets(&self) -> impl Iterator<Item = &L4Destination> {
         self.targets.iter().flat_map(Weighted::iter)
     }
@@ -129,6 +129,11 @@ impl L4Table {
             Some(name) => self.by_name.get(name),
             None => self.by_name.named(None),
         }
+    }
+
+    /// All rules that are the first of some server name, perhaps repeatedly.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<CompiledL4Route>> {
+        self.by_name.values()
     }
 
     fn at(&self, level: Level<'_>) -> Option<&Arc<CompiledL4Route>> {

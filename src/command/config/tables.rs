@@ -4,8 +4,9 @@
 use crate::table::Table;
 use gwanmun_certs::{Certificate, Validity};
 use gwanmun_ir::{
-    BindAddress, Cluster, Discovery, DnsMode, FilterChain, HttpMatch, PathMatch, Resource, Route,
-    Secret, SecretMaterial, Security, SourceRef, StringMatch,
+    AppProtocol, BindAddress, Cluster, Discovery, DnsMode, FilterChain, HttpMatch, L4Route,
+    L4Target, PathMatch, Resource, Route, Secret, SecretMaterial, Security, SourceRef, StringMatch,
+    Target,
 };
 use std::collections::BTreeMap;
 
@@ -23,6 +24,14 @@ pub(super) fn listeners(resources: &[Resource]) -> Table {
         };
         for chain in chains.iter().filter(|chain| chain.listener == listener.key) {
             let port = listener.port.to_string();
+            let rules = l4_routes(resources, chain);
+            for route in &rules {
+                let matches = l4_match(chain, route);
+                table.row([address.as_str(), &port, &matches, &l4_destination(route)]);
+            }
+            if !rules.is_empty() {
+                continue;
+            }
             table.row([
                 address.as_str(),
                 &port,
@@ -49,6 +58,9 @@ pub(super) fn routes(resources: &[Resource]) -> Table {
             for name in names {
                 hosts.entry(name.to_string()).or_default().push(route);
             }
+        }
+        if !matches!(chain.protocol, AppProtocol::Http(_)) {
+            continue;
         }
         if hosts.is_empty() {
             table.row([
@@ -192,6 +204,58 @@ fn chain_match(chain: &FilterChain) -> String {
         (Security::Plaintext, false) => format!("Host: {}", hosts.join(",")),
         (Security::Tls(_) | Security::Passthrough, true) => "Trans: tls".to_owned(),
         (Security::Tls(_) | Security::Passthrough, false) => format!("SNI: {}", hosts.join(",")),
+    }
+}
+
+/// The layer 4 rules of a chain, by precedence.
+fn l4_routes<'r>(resources: &'r [Resource], chain: &FilterChain) -> Vec<&'r L4Route> {
+    let mut routes: Vec<&L4Route> = resources
+        .iter()
+        .filter_map(|resource| match resource {
+            Resource::L4Route(route) if route.chain == chain.key => Some(&**route),
+            Resource::L4Route(_)
+            | Resource::Chain(_)
+            | Resource::Cluster(_)
+            | Resource::Endpoints(_)
+            | Resource::Listener(_)
+            | Resource::Route(_)
+            | Resource::Secret(_) => None,
+        })
+        .collect();
+    routes.sort_by(|a, b| (&a.precedence, &a.key).cmp(&(&b.precedence, &b.key)));
+    routes
+}
+
+/// What a rule takes of what its chain takes.
+fn l4_match(chain: &FilterChain, route: &L4Route) -> String {
+    let names: Vec<&str> = route
+        .hostnames
+        .iter()
+        .map(gwanmun_ir::Hostname::as_str)
+        .collect();
+    if names.is_empty() || names.contains(&"*") || chain.security == Security::Plaintext {
+        chain_match(chain)
+    } else {
+        format!("SNI: {}", names.join(","))
+    }
+}
+
+/// Where a rule leads.
+fn l4_destination(route: &L4Route) -> String {
+    let name = |target: &L4Target| match &target.target {
+        Target::Cluster(key) => key.to_string(),
+        Target::Fail(_) => "invalid backend".to_owned(),
+    };
+    match route.targets.as_slice() {
+        [] => "blackhole".to_owned(),
+        [only] => format!("Cluster: {}", name(only)),
+        several => {
+            let shares = several.iter();
+            let shares: Vec<String> = shares
+                .map(|target| format!("{} ({})", name(target), target.weight))
+                .collect();
+            format!("Clusters: {}", shares.join(", "))
+        }
     }
 }
 

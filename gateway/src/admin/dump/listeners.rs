@@ -1,9 +1,9 @@
 //! Listeners and filter chains as Envoy dumps them.
 
-use super::{View, compact, metadata};
+use super::{View, compact, duration, metadata};
 use gwanmun_ir::{
-    Alpn, AppProtocol, BindAddress, FilterChain, Listener, Resource, Security, TlsPolicy,
-    TlsVersion, Transport,
+    Alpn, AppProtocol, BindAddress, Failure, FilterChain, L4Route, Listener, Resource, Security,
+    Target, TlsPolicy, TlsVersion, Transport,
 };
 use serde_json::{Value, json};
 
@@ -19,10 +19,11 @@ pub(super) fn all(view: &View<'_>) -> Vec<Value> {
         | Resource::Secret(_) => None,
     });
     let chains = chains(view);
+    let routes = l4_routes(view);
     listeners
         .into_iter()
         .map(|one| {
-            let state = json!({ "version_info": view.version, "listener": listener(one, &chains) });
+            let state = json!({ "version_info": view.version, "listener": listener(one, &chains, &routes) });
             json!({ "name": name(one), "active_state": state })
         })
         .collect()
@@ -52,7 +53,7 @@ fn name(listener: &Listener) -> String {
     format!("{}_{}", address(listener), listener.port)
 }
 
-fn listener(listener: &Listener, chains: &[&FilterChain]) -> Value {
+fn listener(listener: &Listener, chains: &[&FilterChain], routes: &[&L4Route]) -> Value {
     let protocol = match listener.transport {
         Transport::Tcp => "TCP",
         Transport::Udp => "UDP",
@@ -60,7 +61,7 @@ fn listener(listener: &Listener, chains: &[&FilterChain]) -> Value {
     let chains: Vec<_> = chains
         .iter()
         .filter(|one| one.listener == listener.key)
-        .map(|one| chain(one))
+        .flat_map(|one| filter_chains(one, routes))
         .collect();
     json!({
         "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
@@ -75,8 +76,63 @@ fn listener(listener: &Listener, chains: &[&FilterChain]) -> Value {
     })
 }
 
+/// All layer 4 rules.
+fn l4_routes<'a>(view: &View<'a>) -> Vec<&'a L4Route> {
+    view.each(|resource| match resource {
+        Resource::L4Route(route) => Some(route.as_ref()),
+        Resource::Listener(_)
+        | Resource::Chain(_)
+        | Resource::Route(_)
+        | Resource::Cluster(_)
+        | Resource::Endpoints(_)
+        | Resource::Secret(_) => None,
+    })
+}
+
+/// A chain as Envoy has it: one that carries bytes is one for each of its rules.
+fn filter_chains(of: &FilterChain, routes: &[&L4Route]) -> Vec<Value> {
+    let mut own: Vec<_> = routes.iter().filter(|one| one.chain == of.key).collect();
+    own.sort_by(|a, b| (&a.precedence, &a.key).cmp(&(&b.precedence, &b.key)));
+    if own.is_empty() {
+        return vec![chain(of, None)];
+    }
+    own.into_iter().map(|one| chain(of, Some(one))).collect()
+}
+
+/// Where the connections of a rule go.
+fn clusters(route: &L4Route) -> (&'static str, Value) {
+    let name = |target: &Target| match target {
+        Target::Cluster(key) => key.to_string(),
+        Target::Fail(Failure::ClusterNotFound) => "cluster_not_found".to_owned(),
+        Target::Fail(Failure::InvalidBackend) => "invalid_backend".to_owned(),
+    };
+    match route.targets.as_slice() {
+        [only] => ("cluster", json!(name(&only.target))),
+        several => {
+            let each = several.iter();
+            let each: Vec<_> = each
+                .map(|one| json!({ "name": name(&one.target), "weight": one.weight }))
+                .collect();
+            ("weighted_clusters", json!({ "clusters": each }))
+        }
+    }
+}
+
+/// A rule's part of a proxy's settings.
+fn proxying(mut settings: Value, route: Option<&L4Route>) -> Value {
+    if let (Some(settings), Some(route)) = (settings.as_object_mut(), route) {
+        let (kind, value) = clusters(route);
+        settings.insert(kind.to_owned(), value);
+        let timeout = duration(route.idle_timeout_ms);
+        settings.insert("idle_timeout".to_owned(), json!(timeout));
+        let attempts = route.connect_attempts.max(1);
+        settings.insert("max_connect_attempts".to_owned(), json!(attempts));
+    }
+    settings
+}
+
 /// What connections of a chain go through.
-fn filter(chain: &FilterChain) -> Value {
+fn filter(chain: &FilterChain, route: Option<&L4Route>) -> Value {
     let prefix = format!("outbound_{}", chain.key);
     match &chain.protocol {
         AppProtocol::Http(_) => json!({
@@ -89,36 +145,36 @@ fn filter(chain: &FilterChain) -> Value {
         }),
         AppProtocol::Tcp => json!({
             "name": "envoy.filters.network.tcp_proxy",
-            "typed_config": {
+            "typed_config": proxying(json!({
                 "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
                 "stat_prefix": prefix,
-            },
+            }), route),
         }),
         AppProtocol::Udp => json!({
             "name": "envoy.filters.udp_listener.udp_proxy",
-            "typed_config": {
+            "typed_config": proxying(json!({
                 "@type": "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig",
                 "stat_prefix": prefix,
-            },
+            }), route),
         }),
     }
 }
 
-fn chain(chain: &FilterChain) -> Value {
+fn chain(chain: &FilterChain, route: Option<&L4Route>) -> Value {
+    let names = match route.map(|route| &route.hostnames) {
+        Some(names) if !names.is_empty() => names,
+        Some(_) | None => &chain.matches.hostnames,
+    };
     let (tls, matches) = match &chain.security {
         Security::Plaintext => (None, None),
         security @ (Security::Passthrough | Security::Tls(_)) => {
             let mut matches = json!({ "transport_protocol": "tls" });
-            let any = chain
-                .matches
-                .hostnames
-                .iter()
-                .any(gwanmun_ir::Hostname::is_any);
+            let any = names.iter().any(gwanmun_ir::Hostname::is_any);
             if !any
-                && !chain.matches.hostnames.is_empty()
+                && !names.is_empty()
                 && let Some(members) = matches.as_object_mut()
             {
-                members.insert("server_names".to_owned(), json!(chain.matches.hostnames));
+                members.insert("server_names".to_owned(), json!(names));
             }
             let tls = match security {
                 Security::Tls(policy) => Some(transport(policy)),
@@ -130,9 +186,9 @@ fn chain(chain: &FilterChain) -> Value {
     compact(json!({
         "name": chain.key,
         "filter_chain_match": matches,
-        "filters": [filter(chain)],
+        "filters": [filter(chain, route)],
         "transport_socket": tls,
-        "metadata": metadata(&chain.source),
+        "metadata": metadata(route.map_or(&chain.source, |route| &route.source)),
     }))
 }
 

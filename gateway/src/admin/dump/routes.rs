@@ -3,8 +3,9 @@
 
 use super::{View, compact, duration, listeners::chains, metadata};
 use gwanmun_ir::{
-    Action, Failure, FilterChain, HeaderMatch, HttpMatch, PathMatch, QueryMatch, Redirect,
-    RedirectPath, RedirectPort, Resource, RetryPolicy, Route, StringMatch, Target, WeightedTarget,
+    Action, AppProtocol, Failure, FilterChain, HeaderMatch, HttpMatch, PathMatch, QueryMatch,
+    Redirect, RedirectPath, RedirectPort, Resource, RetryPolicy, Route, StringMatch, Target,
+    WeightedTarget,
 };
 use serde_json::{Map, Value, json};
 
@@ -28,6 +29,7 @@ pub(super) fn all(view: &View<'_>) -> Vec<Value> {
     });
     chains(view)
         .into_iter()
+        .filter(|chain| matches!(chain.protocol, AppProtocol::Http(_)))
         .map(|chain| {
             let start = routes.partition_point(|route| route.chain < chain.key);
             let rest = routes.get(start..).unwrap_or_default();
