@@ -12,6 +12,7 @@ use rustls::{
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
 use std::{fmt, sync::Arc};
 use x509_parser::{prelude::FromDer, x509::SubjectPublicKeyInfo};
+use zeroize::Zeroize;
 
 const WHAT: &str = "private key";
 
@@ -115,7 +116,7 @@ impl fmt::Debug for KeyPair {
 fn parse_key(text: &str) -> Result<Arc<dyn SigningKey>, CertError> {
     let mut found = Vec::new();
     for block in pem::blocks(WHAT, text)? {
-        let key: PrivateKeyDer<'static> = match block.label.as_str() {
+        let mut key: PrivateKeyDer<'static> = match block.label.as_str() {
             "PRIVATE KEY" => PrivatePkcs8KeyDer::from(block.decode(WHAT)?).into(),
             "RSA PRIVATE KEY" if block.is_encrypted() => {
                 return Err(block.error(WHAT, Problem::Encrypted));
@@ -128,7 +129,9 @@ fn parse_key(text: &str) -> Result<Arc<dyn SigningKey>, CertError> {
             "ENCRYPTED PRIVATE KEY" => return Err(block.error(WHAT, Problem::Encrypted)),
             _ => continue,
         };
-        let signing = any_supported_type(&key)
+        let signing = any_supported_type(&key);
+        key.zeroize();
+        let signing = signing
             .map_err(|error| block.error(WHAT, Problem::UnsupportedKey(error.to_string())))?;
         found.push(signing);
     }

@@ -3,6 +3,7 @@
 use crate::{CertError, Problem};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls_pki_types::pem::{PemObject, SectionKind};
+use zeroize::Zeroizing;
 
 /// One block of PEM text.
 pub(crate) struct Block {
@@ -12,8 +13,8 @@ pub(crate) struct Block {
     pub(crate) index: usize,
     /// Line of the BEGIN, from 1.
     pub(crate) line: usize,
-    /// BEGIN to END, lines trimmed.
-    text: String,
+    /// BEGIN to END, lines trimmed; it may be a private key.
+    text: Zeroizing<String>,
 }
 
 impl Block {
@@ -73,7 +74,7 @@ pub(crate) fn blocks(what: &'static str, text: &str) -> Result<Vec<Block>, CertE
                 label: label.to_owned(),
                 index: blocks.len() + 1,
                 line: number + 1,
-                text: format!("{line}\n"),
+                text: Zeroizing::new(format!("{line}\n")),
             });
         } else if let Some(mut block) = open.take() {
             if !line.is_empty() {

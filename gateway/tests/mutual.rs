@@ -107,14 +107,14 @@ fn a_required_certificate_is_verified() {
         (
             "expired",
             ca.issue_as(&["x"], |params| {
-                params.not_after = date_time_ymd(2020, 1, 1)
+                params.not_after = date_time_ymd(2020, 1, 1);
             }),
             "CertificateExpired",
         ),
         (
             "not yet valid",
             ca.issue_as(&["x"], |params| {
-                params.not_before = date_time_ymd(2040, 1, 1)
+                params.not_before = date_time_ymd(2040, 1, 1);
             }),
             "",
         ),
@@ -140,7 +140,7 @@ fn an_optional_certificate_is_verified_where_there_is_one() {
     let good = scene.clients.issue(&["x"]);
     assert_eq!(scene.outcome(&client.clone().showing(&good)), Ok(200));
     let bad = Authority::new().issue(&["x"]);
-    assert!(scene.outcome(&client.clone().showing(&bad)).is_err());
+    assert!(scene.outcome(&client.showing(&bad)).is_err());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
         l4::{CompiledL4Route, L4Table},
     },
 };
-use gwanmun_ir::{AppProtocol, FilterChain, Hostname, RouteKey, Security};
+use gwanmun_ir::{AppProtocol, FilterChain, Hostname, RouteKey};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

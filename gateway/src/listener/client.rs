@@ -19,11 +19,6 @@ impl ClientCertificate {
         }
     }
 
-    /// The certificate.
-    pub(crate) fn certificate(&self) -> &Certificate {
-        &self.certificate
-    }
-
     /// The element of [`x-forwarded-client-cert`] that stands for it, with what Istio has Envoy
     /// say in Envoy's order: hash, certificate, subject, URI and DNS names. Printable ASCII; no
     /// name can end its value.
@@ -50,9 +45,9 @@ fn forwarded(certificate: &Certificate) -> String {
     text.push_str(&certificate.subject_rfc2253());
     text.push('"');
     let names = certificate.names();
-    let mut uris = names.iter().filter_map(|name| match name {
-        San::Uri(uri) => Some(uri.as_str()),
-        _ => None,
+    let mut uris = names.iter().filter_map(|name| {
+        let San::Uri(uri) = name else { return None };
+        Some(uri.as_str())
     });
     // Envoy says it without a value, too.
     let first = uris.next().unwrap_or_default();

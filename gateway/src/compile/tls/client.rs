@@ -231,7 +231,7 @@ fn carries(leaf: &Certificate, name: &str) -> bool {
     leaf.names().iter().any(|san| match san {
         San::Dns(dns) => dns.eq_ignore_ascii_case(name),
         San::Ip(address) => name.parse() == Ok::<IpAddr, _>(*address),
-        other => other.to_string() == name,
+        San::Email(_) | San::Uri(_) | _ => san.to_string() == name,
     })
 }
 
