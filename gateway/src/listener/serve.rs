@@ -54,7 +54,8 @@ pub(super) async fn serve(acceptor: Arc<Acceptor>, fresh: Fresh) {
     // Boxed: what a handshake needs is not kept for the connection's life.
     match Box::pin(begin(acceptor, fresh.stream, peer)).await {
         Some(Begun::Http(io, info)) => engine::serve_connection(core, io, info).await,
-        Some(Begun::Bytes(io, accepted)) => l4::tcp::serve(core, io, accepted).await,
+        // Boxed too: connections that carry HTTP have no room for what the others need.
+        Some(Begun::Bytes(io, accepted)) => Box::pin(l4::tcp::serve(core, io, accepted)).await,
         None => {}
     }
 }
