@@ -12,7 +12,7 @@ use crate::{
     worker::{Shared, Worker},
 };
 use gwanmun_ir::{Delta, Key, ListenerKey, ListenerState, Rejection, Report, Resource};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -49,8 +49,6 @@ struct Inner {
     state: Mutex<State>,
     extra: Mutex<Option<ExtraAdmin>>,
     draining: AtomicBool,
-    quit: Mutex<bool>,
-    quit_changed: Condvar,
 }
 
 /// What changes with configuration.
@@ -123,8 +121,6 @@ impl Gateway {
             }),
             extra: Mutex::new(None),
             draining: AtomicBool::new(false),
-            quit: Mutex::new(false),
-            quit_changed: Condvar::new(),
         });
         let subject: Arc<dyn Subject> = Arc::<Inner>::clone(&inner);
         control.handle.spawn(follow(Arc::downgrade(&inner)));
@@ -211,14 +207,6 @@ impl Gateway {
     /// Where readiness is served.
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.bound.health
-    }
-
-    /// Blocks until the admin interface is asked to quit.
-    pub fn wait_for_quit(&self) {
-        let mut quit = self.inner.quit.lock();
-        while !*quit {
-            self.inner.quit_changed.wait(&mut quit);
-        }
     }
 }
 
@@ -411,8 +399,9 @@ impl Subject for Inner {
     }
 
     fn quit(&self) {
-        *self.quit.lock() = true;
-        self.quit_changed.notify_all();
+        // The program around the gateway answers before it gets here; without one, nobody is left
+        // who could end more than this.
+        self.drain_listeners();
     }
 
     fn extra(&self) -> Option<ExtraAdmin> {

@@ -261,20 +261,20 @@ fn questions_come_as_parameters() {
 /// A connection on a port with every kind of chain.
 fn connection(url: &str) -> Result<Explanation, String> {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
-    let through = build::passthrough(build::chain("through", 443));
+    let through = build::passthrough(chain("through", 443));
     let mut named = build::l4_route("named", "through", &[("up", 1), ("gone", 3)]);
     named.hostnames = build::hostnames(&["*.b.test"]);
     let mut resources = vec![
-        build::listener(443),
-        build::of_chain(build::hosts(through, &["*.test"])),
+        listener(443),
+        of_chain(hosts(through, &["*.test"])),
         build::of_l4(named),
-        build::listener(81),
-        build::of_chain(build::tcp(build::chain("raw", 81))),
+        listener(81),
+        of_chain(build::tcp(chain("raw", 81))),
         build::of_l4(build::l4_route("raw", "raw", &[("up", 1)])),
-        build::listener(80),
-        build::of_chain(build::chain("web", 80)),
+        listener(80),
+        of_chain(chain("web", 80)),
     ];
-    resources.extend(build::cluster("up", &[address]));
+    resources.extend(cluster("up", &[address]));
     let request = ExplainRequest {
         url: url.to_owned(),
         ..ExplainRequest::default()
