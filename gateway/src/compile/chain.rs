@@ -2,7 +2,7 @@
 
 use super::CompiledRoute;
 use crate::{
-    listener::{ChainTable, DEFAULT_HTTP, Termination},
+    listener::{Admission, ChainTable, DEFAULT_HTTP, Termination},
     route::{
         HostMap, Replaced, VirtualHost,
         l4::{CompiledL4Route, L4Table},
@@ -125,7 +125,7 @@ impl ChainState {
     pub(super) fn build(
         &mut self,
         ir: &Arc<FilterChain>,
-        tls: Option<Arc<Termination>>,
+        (tls, admission): (Option<Arc<Termination>>, Arc<Admission>),
     ) -> Arc<ChainTable> {
         let http = match &ir.protocol {
             AppProtocol::Http(http) => http.clone(),
@@ -139,6 +139,7 @@ impl ChainState {
             chain: Arc::clone(ir),
             http,
             tls,
+            admission,
             hosts: Arc::clone(&self.hosts),
             l4: Arc::clone(l4),
         });

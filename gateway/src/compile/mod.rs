@@ -15,7 +15,7 @@ pub(crate) use weighted::Weighted;
 
 use crate::{
     cluster::Clusters,
-    listener::{ChainTable, ListenerTable},
+    listener::{Admission, ChainTable, ListenerTable},
     route::{Replaced, l4::CompiledL4Route},
     snapshot::FastMap,
 };
@@ -368,7 +368,9 @@ impl Compiler {
             return;
         };
         let mut tls = None;
+        let mut admission = Admission::open();
         if let Security::Tls(policy) = &ir.security {
+            admission = self.configs.admission(policy, &self.secrets);
             let config = self.configs.get(policy, &self.secrets);
             let problem = tls::problem(policy, &config);
             tls = config.ok();
@@ -380,7 +382,7 @@ impl Compiler {
             verdicts.checked.insert(key);
         }
         let old = state.table.take();
-        let new = state.build(&ir, tls);
+        let new = state.build(&ir, (tls, admission));
         match old.filter(|old| old.is_in_place_of(&new)) {
             Some(old) => dirty.replace_in_listener(old, new),
             None => dirty.rebuild_listener(ir.listener.clone()),

@@ -43,7 +43,7 @@ use crate::{
     cluster::ProxiedAddresses,
     core::Core,
     http::forward::Client,
-    listener::{ConnectionInfo, HttpVersion, Io, ListenerTable},
+    listener::{Admission, Admitted, ChainTable, ConnectionInfo, HttpVersion, Io, ListenerTable},
 };
 use std::sync::Arc;
 
@@ -80,9 +80,17 @@ pub(crate) struct Served {
     pub(crate) info: ConnectionInfo,
     /// What upstreams are told about it.
     pub(crate) client: Client,
+    /// What its client fulfils.
+    pub(crate) admitted: Admitted,
 }
 
 impl Served {
+    /// Whether its client fulfils what a chain asks now. If not, the connection is to end.
+    fn fulfils(&self, chain: &ChainTable) -> bool {
+        let tls = self.info.tls.as_ref();
+        self.admitted.fulfils(&chain.admission, tls)
+    }
+
     /// The ends of the connection.
     pub(crate) fn addresses(&self) -> ProxiedAddresses {
         ProxiedAddresses {
@@ -100,7 +108,13 @@ pub(crate) async fn serve_connection(core: Arc<Core>, io: Io, info: ConnectionIn
     let protocol = info.protocol;
     let certificate = info.tls.as_ref().and_then(|tls| tls.client.clone());
     let client = Client::new(info.peer.ip(), info.tls.is_some()).with_certificate(certificate);
-    let conn = Served { info, client };
+    let group = info.group.as_ref();
+    let admission = group.map_or_else(Admission::open, |group| group.admission());
+    let conn = Served {
+        info,
+        client,
+        admitted: Admitted::new(admission),
+    };
     // Boxed: neither kind of connection has room for what the other needs.
     match protocol {
         HttpVersion::Http1 => Box::pin(serve_h1::serve(core, io, conn)).await,

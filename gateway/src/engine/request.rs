@@ -18,7 +18,7 @@ use crate::{
         gate,
         reply::Asked,
     },
-    route::Found,
+    route::{Found, Group, bare_host},
 };
 use gwanmun_ir::{Failure, PathMatch};
 use std::{net::SocketAddr, time::SystemTime};
@@ -130,13 +130,22 @@ fn find<'f>(flow: &mut Flow<'f>) -> Result<Chosen<'f>, LocalReply> {
     if let Some(address) = forward::enter(head, &conn.client, options) {
         flow.record.remote = SocketAddr::new(address, 0);
     }
+    let host = bare_host(head.host());
     match table.find(tls, &**head) {
+        Found::Route(matched) if !conn.fulfils(matched.chain) => Err(LocalReply::outdated()),
         Found::Route(matched) => Ok(Chosen {
             route: matched.route,
             index: matched.match_index,
             port: matched.chain.chain.port,
         }),
-        Found::Nothing => Err(LocalReply::route_not_found()),
+        Found::Nothing => match table.group_for_request(tls, host) {
+            Group::Chains(group) if !group.chains.iter().all(|chain| conn.fulfils(chain)) => {
+                Err(LocalReply::outdated())
+            }
+            Group::Chains(_) | Group::Misdirected | Group::None => {
+                Err(LocalReply::route_not_found())
+            }
+        },
         Found::Misdirected => Err(LocalReply::misdirected()),
     }
 }

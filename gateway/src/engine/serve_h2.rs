@@ -56,7 +56,7 @@ struct Shared {
     resets: AtomicUsize,
     /// A request ended after its answer, of which its client is to be told.
     late: AtomicBool,
-    /// Wakes the connection for that.
+    /// Wakes the connection for that, and when it is to end.
     waker: AtomicWaker,
 }
 
@@ -123,7 +123,9 @@ async fn accept(
         waiting: false,
     };
     poll_fn(|cx| {
-        if !drained && draining.as_mut().poll(cx).is_ready() {
+        shared.waker.register(cx.waker());
+        let ended = shared.conn.admitted.is_ended();
+        if !drained && (ended || draining.as_mut().poll(cx).is_ready()) {
             drained = true;
             since = Instant::now();
             connection.graceful_shutdown();
@@ -188,7 +190,6 @@ struct Nudge {
 impl Nudge {
     fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) {
         let Some(ping) = &mut self.ping else { return };
-        shared.waker.register(cx.waker());
         if self.waiting {
             self.waiting = ping.poll_pong(cx).is_pending();
         }
@@ -249,6 +250,9 @@ async fn stream(active: Active, head: Box<RequestHead>, mut down: Down, started:
     let mut flow = Flow::new(shared, &mut down, &mut timer, Some(head), started);
     request::serve(&mut flow).await;
     drop(flow);
+    if conn.admitted.is_ended() {
+        active.0.waker.wake();
+    }
     let Down::H2(stream) = &mut down else { return };
     if stream.is_answered() {
         // Saturates at 0: a client that behaves may make up for what it did before.

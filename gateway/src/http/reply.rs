@@ -99,6 +99,15 @@ impl LocalReply {
         Self::new(421, "misdirected_request").flag(Flag::Nr)
     }
 
+    /// The connection was accepted under another policy on client certificates than that which
+    /// holds now: 421, `NR`, and the connection ends.
+    pub(crate) fn outdated() -> Self {
+        Self {
+            close: true,
+            ..Self::misdirected()
+        }
+    }
+
     /// The configuration names nothing usable.
     pub(crate) fn failure(failure: gwanmun_ir::Failure) -> Self {
         match failure {

@@ -1,22 +1,38 @@
 //! The verified certificate of a client, and how upstreams are told of it.
 
 use gwanmun_certs::{Certificate, San};
+use rustls_pki_types::CertificateDer;
 use std::{fmt::Write, sync::OnceLock};
 
 /// The verified certificate of a client.
 #[derive(Debug)]
 pub(crate) struct ClientCertificate {
     certificate: Certificate,
+    intermediates: Vec<CertificateDer<'static>>,
     forwarded: OnceLock<Box<str>>,
 }
 
 impl ClientCertificate {
-    /// Wraps a certificate that was verified.
-    pub(crate) fn new(certificate: Certificate) -> Self {
+    /// Wraps a certificate that was verified with these that came along.
+    pub(crate) fn new(
+        certificate: Certificate,
+        intermediates: Vec<CertificateDer<'static>>,
+    ) -> Self {
         Self {
             certificate,
+            intermediates,
             forwarded: OnceLock::new(),
         }
+    }
+
+    /// The certificate itself.
+    pub(crate) fn leaf(&self) -> &CertificateDer<'static> {
+        self.certificate.der()
+    }
+
+    /// What came along, to find the way to an anchor.
+    pub(crate) fn intermediates(&self) -> &[CertificateDer<'static>] {
+        &self.intermediates
     }
 
     /// The element of [`x-forwarded-client-cert`] that stands for it, with what Istio has Envoy

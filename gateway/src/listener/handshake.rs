@@ -101,11 +101,12 @@ async fn accept(stream: &mut TcpStream, hello: &[u8]) -> io::Result<Accepted> {
 
 /// The client's certificate, which was verified in this handshake or the one it resumes.
 fn verified(connection: &ServerConnection) -> io::Result<Option<Arc<ClientCertificate>>> {
-    let Some(leaf) = connection.peer_certificates().and_then(<[_]>::first) else {
+    let Some((leaf, others)) = connection.peer_certificates().and_then(<[_]>::split_first) else {
         return Ok(None);
     };
     let certificate = Certificate::from_der(leaf).map_err(io::Error::other)?;
-    Ok(Some(Arc::new(ClientCertificate::new(certificate))))
+    let others = others.iter().map(|one| one.clone().into_owned()).collect();
+    Ok(Some(Arc::new(ClientCertificate::new(certificate, others))))
 }
 
 fn describe(

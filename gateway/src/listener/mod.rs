@@ -1,6 +1,7 @@
 //! Sockets, connections, and which filter chain a connection belongs to.
 
 mod accept;
+mod admission;
 mod client;
 mod connection;
 mod drain;
@@ -15,6 +16,7 @@ mod table;
 mod termination;
 
 pub(crate) use accept::{Acceptor, run};
+pub(crate) use admission::{Admission, Admitted};
 pub(crate) use client::ClientCertificate;
 pub(crate) use connection::{ConnectionInfo, HttpVersion, TlsInfo};
 pub(crate) use drain::DrainSignal;

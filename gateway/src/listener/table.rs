@@ -1,6 +1,6 @@
 //! The filter chains of one socket.
 
-use super::Termination;
+use super::{Admission, Termination};
 use crate::route::{Group, HostMap, VirtualHost, bare_host, l4::L4Table};
 use gwanmun_ir::{
     AppProtocol, ClientCertificates, FilterChain, ForwardClientCert, HostRule, Hostname,
@@ -226,6 +226,23 @@ impl ChainGroup {
         self.mode == Mode::Passthrough || self.tls.is_some()
     }
 
+    /// Whether both ask the same of clients.
+    pub(crate) fn asks_like(&self, other: &Self) -> bool {
+        self.asked() == other.asked()
+    }
+
+    /// What is asked of clients, where something is.
+    fn asked(&self) -> Option<&ClientCertificates> {
+        let asked = self.chains.first()?.clients()?;
+        (!asked.is_not_requested()).then_some(asked)
+    }
+
+    /// What a connection is accepted under.
+    pub(crate) fn admission(&self) -> Arc<Admission> {
+        let first = self.chains.first();
+        first.map_or_else(Admission::open, |chain| Arc::clone(&chain.admission))
+    }
+
     /// The same group with `new` where `old` was.
     fn replacing(&self, old: &Arc<ChainTable>, new: &Arc<ChainTable>) -> Self {
         let chains = self.chains.iter().map(|chain| {
@@ -250,6 +267,8 @@ pub(crate) struct ChainTable {
     pub(crate) http: HttpOptions,
     /// How it terminates TLS; nothing in plaintext or without a usable certificate.
     pub(crate) tls: Option<Arc<Termination>>,
+    /// What it asks of clients, in service.
+    pub(crate) admission: Arc<Admission>,
     /// Its rules.
     pub(crate) hosts: Arc<HostMap<Arc<VirtualHost>>>,
     /// Its layer 4 rules.

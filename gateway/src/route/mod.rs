@@ -95,6 +95,8 @@ impl ListenerTable {
         let owner = self.tls.get(host);
         match (self.tls.named(chosen.hostname.as_ref()), owner) {
             (Some(current), Some(owner)) if Arc::ptr_eq(current, owner) => Group::Chains(current),
+            // What one asks of clients must not be got around by the other's way in.
+            (Some(current), Some(owner)) if !current.asks_like(owner) => Group::Misdirected,
             (Some(current), owner) if current.detects_misdirected() => match owner {
                 Some(owner) if owner.shares_chain_with(current) => Group::Chains(current),
                 Some(_) => Group::Misdirected,

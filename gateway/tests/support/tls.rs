@@ -179,7 +179,8 @@ impl Client {
         self
     }
 
-    fn config(&self) -> ClientConfig {
+    /// The configuration that says so.
+    pub fn config(&self) -> ClientConfig {
         let mut provider = aws_lc_rs::default_provider();
         if self.rsa_only {
             provider.cipher_suites.retain(|suite| {

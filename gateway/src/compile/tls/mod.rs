@@ -5,7 +5,7 @@ mod client;
 mod policy;
 mod tickets;
 
-use crate::listener::Termination;
+use crate::listener::{Admission, Termination};
 use client::{Trust, Verifier};
 use gwanmun_certs::{Anchors, Certificate, KeyPair};
 use gwanmun_ir::{
@@ -15,7 +15,7 @@ use gwanmun_ir::{
 use rustls::{
     ServerConfig,
     crypto::CryptoProvider,
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 use std::{
@@ -166,11 +166,34 @@ struct ConfigKey {
 #[derive(Default)]
 pub(crate) struct Configs {
     known: BTreeMap<ConfigKey, Weak<Termination>>,
+    asked: BTreeMap<(ClientCertificates, Option<u64>), Weak<Admission>>,
     /// How many may be known before those out of service are looked for.
     most: usize,
 }
 
 impl Configs {
+    /// What a policy asks of clients; one for all that ask the same.
+    pub(crate) fn admission(&mut self, policy: &TlsPolicy, secrets: &Secrets) -> Arc<Admission> {
+        let asked = &policy.client;
+        if asked.is_not_requested() {
+            return Admission::open();
+        }
+        let validation = asked.validation();
+        let trust = validation.and_then(|validation| secrets.trust(validation).ok());
+        let anchors = trust.as_ref().map(|trust| trust.generation);
+        let key = (asked.clone(), anchors);
+        if let Some(admission) = self.asked.get(&key).and_then(Weak::upgrade) {
+            return admission;
+        }
+        let verifier = verifier(asked, trust, &policy::PROVIDER)
+            .map(|verifier| -> Arc<dyn ClientCertVerifier> { Arc::new(verifier) });
+        let admission = Arc::new(Admission::new(asked.clone(), anchors, verifier));
+        self.asked
+            .retain(|_, admission| admission.strong_count() > 0);
+        self.asked.insert(key, Arc::downgrade(&admission));
+        admission
+    }
+
     /// The configuration for a policy.
     ///
     /// # Errors
