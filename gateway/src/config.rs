@@ -97,6 +97,13 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Longest time a TLS handshake may take, from accept on.
     pub handshake_timeout: Duration,
+    /// UDP sessions at once; absent means a quarter of the client connections there is room for,
+    /// of which they take their share. At the limit the session silent longest whose client never
+    /// proved to receive replies makes room, or the datagram is dropped.
+    pub udp_sessions: Option<usize>,
+    /// UDP sessions at once of one IPv4 address, or one /64 of IPv6; at the limit as above, among
+    /// its own.
+    pub udp_sessions_per_source: usize,
 }
 
 impl Default for Limits {
@@ -108,6 +115,8 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(3600),
             handshake_timeout: Duration::from_secs(15),
+            udp_sessions: None,
+            udp_sessions_per_source: 1024,
         }
     }
 }

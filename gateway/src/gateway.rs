@@ -5,6 +5,7 @@ use crate::{
     admin::{self, Subject},
     cluster::{Clusters, Registry},
     compile::{Compiler, Verdicts},
+    l4::udp::Caps,
     limit,
     material::{self, Files},
     sockets::SocketSet,
@@ -103,6 +104,7 @@ impl Gateway {
             room: Arc::new(Semaphore::new(
                 usize::try_from(most).unwrap_or(usize::MAX >> 3),
             )),
+            udp: Caps::new(&config.limits, most),
         };
         let workers = (0..config.concurrency)
             .map(|index| Worker::spawn(index, &shared))

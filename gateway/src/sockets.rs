@@ -2,15 +2,16 @@
 
 use crate::{
     Config,
-    listener::{DrainSignal, Sockets, bind},
+    l4::udp,
+    listener::{self, DrainSignal},
     telemetry::Telemetry,
-    worker::{Listen, Worker},
+    worker::{Listen, Socket, Worker},
 };
 use arc_swap::ArcSwap;
 use gwanmun_ir::{BindAddress, Key, Listener, ListenerKey, ListenerState, Resource, Transport};
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -23,11 +24,18 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// Where a listener is to be bound, after port mapping.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Place {
+    transport: Transport,
     ip: Option<IpAddr>,
     port: u16,
 }
 
-/// A socket that accepts connections.
+/// Sockets on one address, one per worker.
+struct Sockets {
+    address: SocketAddr,
+    each: Vec<Socket>,
+}
+
+/// A socket that accepts connections, or takes datagrams.
 struct Open {
     place: Place,
     address: SocketAddr,
@@ -49,6 +57,9 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct SocketSet {
     entries: BTreeMap<ListenerKey, Entry>,
+    /// Sockets of UDP listeners that are gone, open until their sessions have ended: only from
+    /// there can replies be sent.
+    closing: Vec<Open>,
 }
 
 /// Sockets that are bound and not accepting yet, and those that have become superfluous.
@@ -80,6 +91,7 @@ impl SocketSet {
             })
             .collect();
         let mut prepared = Prepared::default();
+        self.closing.retain_mut(Open::is_open);
         self.entries.retain(|key, entry| {
             let keep = wanted.contains_key(key);
             if !keep {
@@ -138,14 +150,10 @@ impl SocketSet {
         let same = |other: Place| other == place && place.port != 0;
         let rival = others.chain(bound).find(|(_, other)| same(*other));
         let rival = rival.map(|(other, _)| other.to_string());
-        let beside_own = self.has_port(place.port, prepared);
+        let beside_own = self.has_port(place, prepared);
         let entry = self.entries.entry(key.clone()).or_default();
         if entry.open.as_ref().is_some_and(|open| open.place == place) {
             entry.failure = None;
-            return;
-        }
-        if listener.transport == Transport::Udp {
-            entry.failure = Some("UDP is not supported".to_owned());
             return;
         }
         if let Some(rival) = rival {
@@ -159,21 +167,23 @@ impl SocketSet {
             entry.failure = None;
             return;
         }
-        match bind(place.ip, place.port, config.concurrency, beside_own) {
+        let in_the_way = |open: &mut Open| open.place.shares_port(place);
+        release(self.closing.extract_if(.., in_the_way).collect());
+        match place.bind(config.concurrency, beside_own) {
             Ok(sockets) => prepared.bound.push((key.clone(), place, sockets)),
             Err(error) => entry.failure = Some(format!("cannot bind {place}: {error}")),
         }
     }
 
-    /// Whether the process listens on a port already, at whatever address.
-    fn has_port(&self, port: u16, prepared: &Prepared) -> bool {
+    /// Whether the process has the port of a place already, at whatever address.
+    fn has_port(&self, place: Place, prepared: &Prepared) -> bool {
         let open = self
             .entries
             .values()
             .filter_map(|entry| entry.open.as_ref());
         let open = open.chain(&prepared.released).map(|open| open.place);
         let bound = prepared.bound.iter().map(|(_, place, _)| *place);
-        port != 0 && open.chain(bound).any(|place| place.port == port)
+        open.chain(bound).any(|other| other.shares_port(place))
     }
 
     /// Starts to accept on what [`prepare`](Self::prepare) bound, and closes what is superfluous,
@@ -212,13 +222,26 @@ impl SocketSet {
             entry.failure = None;
             prepared.released.extend(entry.open.replace(open));
         }
-        close_all(prepared.released);
+        self.close(prepared.released);
     }
 
     /// Stops accepting everywhere and tells all connections to end.
     pub(crate) fn drain(&mut self) {
         let open = self.entries.values_mut();
-        close_all(open.filter_map(|entry| entry.open.take()).collect());
+        let all = open.filter_map(|entry| entry.open.take()).collect();
+        self.close(all);
+    }
+
+    /// Closes sockets; their connections and sessions are served to their end, or to the end of
+    /// their time.
+    fn close(&mut self, sockets: Vec<Open>) {
+        for open in &sockets {
+            open.close.send_replace(true);
+        }
+        let udp = |open: &Open| open.place.transport == Transport::Udp;
+        let (udp, tcp) = sockets.into_iter().partition(udp);
+        release(tcp);
+        self.closing.extend::<Vec<Open>>(udp);
     }
 
     /// Every listener and whether it is bound, in key order.
@@ -239,9 +262,11 @@ impl SocketSet {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ip {
-            Some(ip) => SocketAddr::new(ip, self.port).fmt(f),
-            None => write!(f, "port {}", self.port),
+        match (self.ip, self.transport) {
+            (Some(ip), Transport::Tcp) => SocketAddr::new(ip, self.port).fmt(f),
+            (Some(ip), Transport::Udp) => write!(f, "UDP {}", SocketAddr::new(ip, self.port)),
+            (None, Transport::Tcp) => write!(f, "port {}", self.port),
+            (None, Transport::Udp) => write!(f, "UDP port {}", self.port),
         }
     }
 }
@@ -253,6 +278,7 @@ impl Place {
             .iter()
             .find(|(from, _)| *from == listener.port);
         Self {
+            transport: listener.transport,
             ip: match listener.address {
                 BindAddress::Any => config.bind,
                 BindAddress::Ip(ip) => Some(ip),
@@ -260,10 +286,46 @@ impl Place {
             port: mapped.map_or(listener.port, |(_, to)| *to),
         }
     }
+
+    /// Whether this is another address of the same port, or the same.
+    fn shares_port(self, other: Self) -> bool {
+        self.transport == other.transport && self.port == other.port && self.port != 0
+    }
+
+    fn bind(self, workers: usize, beside_own: bool) -> io::Result<Sockets> {
+        match self.transport {
+            Transport::Tcp => {
+                let bound = listener::bind(self.ip, self.port, workers, beside_own)?;
+                Ok(Sockets {
+                    address: bound.address,
+                    each: bound.each.into_iter().map(Socket::Tcp).collect(),
+                })
+            }
+            Transport::Udp => {
+                let bound = udp::bind(self.ip, self.port, workers, beside_own)?;
+                Ok(Sockets {
+                    address: bound.address,
+                    each: bound.each.into_iter().map(Socket::Udp).collect(),
+                })
+            }
+        }
+    }
 }
 
-/// Closes sockets; their connections are served to their end, or to the end of their time.
-fn close_all(sockets: Vec<Open>) {
+impl Open {
+    /// Whether a worker still has its socket.
+    fn is_open(&mut self) -> bool {
+        let open = |closed: &mut oneshot::Receiver<()>| {
+            closed.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+        };
+        self.closed.retain_mut(open);
+        !self.closed.is_empty()
+    }
+}
+
+/// Ends what connections and sessions of closed sockets may still do beyond their end, and waits
+/// until workers have closed them.
+fn release(sockets: Vec<Open>) {
     for open in &sockets {
         open.close.send_replace(true);
         open.drain.send_replace(true);

@@ -3,6 +3,7 @@
 use crate::{
     Config, StartError,
     core::Core,
+    l4::udp,
     listener::{Acceptor, DrainSignal, run},
     snapshot::SnapshotHandle,
     telemetry::{ListenerStats, Telemetry},
@@ -36,18 +37,29 @@ pub(crate) struct Shared {
     pub(crate) telemetry: Arc<Telemetry>,
     /// Room for connections in the whole process.
     pub(crate) room: Arc<Semaphore>,
+    /// How many UDP sessions there may be.
+    pub(crate) udp: Arc<udp::Caps>,
 }
 
-/// The order to accept connections on a socket.
+/// One worker's share of a listener.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    /// It accepts connections.
+    Tcp(std::net::TcpListener),
+    /// It takes datagrams.
+    Udp(std::net::UdpSocket),
+}
+
+/// The order to accept connections, or to take datagrams, on a socket.
 pub(crate) struct Listen {
-    pub(crate) socket: std::net::TcpListener,
+    pub(crate) socket: Socket,
     pub(crate) key: Arc<ArcSwap<ListenerKey>>,
     pub(crate) stats: Arc<ListenerStats>,
-    /// Raised to stop accepting.
+    /// Raised to stop accepting, or beginning sessions.
     pub(crate) close: DrainSignal,
     /// Learns that the socket is closed.
     pub(crate) closed: oneshot::Sender<()>,
-    /// Raised to end connections.
+    /// Raised to end connections, or sessions at once.
     pub(crate) drain: DrainSignal,
 }
 
@@ -67,7 +79,7 @@ impl Worker {
             Arc::clone(&shared.snapshot),
             shared.telemetry.shard(),
         ));
-        let room = Arc::clone(&shared.room);
+        let room = (Arc::clone(&shared.room), Arc::clone(&shared.udp));
         let (orders, incoming) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name(format!("gwanmun-worker-{index}"))
@@ -98,27 +110,51 @@ impl Drop for Worker {
     }
 }
 
-async fn work(core: Arc<Core>, room: Arc<Semaphore>, mut orders: mpsc::UnboundedReceiver<Listen>) {
+async fn work(
+    core: Arc<Core>,
+    (room, caps): (Arc<Semaphore>, Arc<udp::Caps>),
+    mut orders: mpsc::UnboundedReceiver<Listen>,
+) {
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             order = orders.recv() => {
                 let Some(order) = order else { return };
-                let acceptor = Arc::new(Acceptor {
-                    core: Arc::clone(&core),
-                    key: order.key,
-                    room: Arc::clone(&room),
-                    drain: order.drain,
-                    stats: order.stats,
-                });
-                tokio::spawn(run(acceptor, order.socket, order.close, order.closed));
+                listen(&core, (&room, &caps), order);
             }
             _ = sweep.tick() => {
                 if panic::catch_unwind(AssertUnwindSafe(|| core.sweep())).is_err() {
                     tracing::error!("housekeeping panicked; it goes on");
                 }
             }
+        }
+    }
+}
+
+/// Serves a socket from here on.
+fn listen(core: &Arc<Core>, (room, caps): (&Arc<Semaphore>, &Arc<udp::Caps>), order: Listen) {
+    match order.socket {
+        Socket::Tcp(socket) => {
+            let acceptor = Arc::new(Acceptor {
+                core: Arc::clone(core),
+                key: order.key,
+                room: Arc::clone(room),
+                drain: order.drain,
+                stats: order.stats,
+            });
+            tokio::spawn(run(acceptor, socket, order.close, order.closed));
+        }
+        Socket::Udp(socket) => {
+            let start = udp::Start {
+                core: Arc::clone(core),
+                key: order.key,
+                stats: order.stats,
+                room: Arc::clone(room),
+                caps: Arc::clone(caps),
+                closing: order.close,
+            };
+            tokio::spawn(udp::run(start, socket, order.drain, order.closed));
         }
     }
 }

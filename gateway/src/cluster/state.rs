@@ -186,6 +186,13 @@ impl Cluster {
         self.state.table.load().find(address).is_some()
     }
 
+    /// Whether `address` is an endpoint that what was begun with it may go on with.
+    pub(crate) fn serves(&self, address: SocketAddr) -> bool {
+        let table = self.state.table.load();
+        let member = table.find(address);
+        member.is_some_and(|member| member.health != EndpointHealth::Unhealthy)
+    }
+
     /// Takes one unit of `resource` until the guard is dropped.
     ///
     /// # Errors

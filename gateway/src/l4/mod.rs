@@ -7,6 +7,7 @@
 mod copy;
 mod record;
 pub(crate) mod tcp;
+pub(crate) mod udp;
 
 use crate::{listener::ChainGroup, telemetry::ListenerStats};
 use std::{net::SocketAddr, sync::Arc, time::Instant};

@@ -21,6 +21,6 @@ pub(crate) use client::ClientCertificate;
 pub(crate) use connection::{ConnectionInfo, HttpVersion, TlsInfo};
 pub(crate) use drain::DrainSignal;
 pub(crate) use io::Io;
-pub(crate) use socket::{Sockets, bind};
+pub(crate) use socket::bind;
 pub(crate) use table::{ChainGroup, ChainTable, DEFAULT_HTTP, ListenerTable, Mode};
 pub(crate) use termination::Termination;

@@ -2,7 +2,7 @@
 
 use super::{HostMap, Level, levels};
 use crate::{
-    cluster::{Cluster, Clusters},
+    cluster::Clusters,
     compile::{Destination, Weighted},
     listener::ChainGroup,
 };
@@ -62,18 +62,17 @@ impl CompiledL4Route {
         Some(&targets.pick(random)?.destination)
     }
 
-    /// The cluster that a new connection or UDP session goes to, as [`Self::destination`]; nothing
-    /// when it goes nowhere.
-    pub(crate) fn choose(&self, random: u64) -> Option<&Arc<Cluster>> {
-        match self.destination(random)? {
-            Destination::Cluster(cluster) => Some(cluster),
-            Destination::Fail(..) => None,
-        }
-    }
-
     /// All targets, in configured order; none when no target has a weight.
     pub(crate) fn targets(&self) -> impl Iterator<Item = &L4Destination> {
         self.targets.iter().flat_map(Weighted::iter)
+    }
+
+    /// Whether the cluster with this id is a target that has a chance.
+    pub(crate) fn names_cluster(&self, id: u64) -> bool {
+        self.targets().any(|target| match &target.destination {
+            Destination::Cluster(cluster) => cluster.id == id && target.weight > 0,
+            Destination::Fail(..) => false,
+        })
     }
 
     /// Keys of the clusters that a rule names, existing or not.

@@ -1,5 +1,6 @@
 //! Counters of one listener.
 
+use super::udp::UdpStats;
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -21,6 +22,7 @@ pub(crate) struct ListenerStats {
     pub(super) handshake_errors: AtomicU64,
     pub(super) proxy_headers_refused: AtomicU64,
     pub(super) restarts: AtomicU64,
+    pub(super) udp: UdpStats,
 }
 
 impl ListenerStats {
@@ -30,6 +32,11 @@ impl ListenerStats {
             address: format!("{}_{}", address.ip(), address.port()),
             ..Self::default()
         }
+    }
+
+    /// What is counted about datagrams.
+    pub(crate) fn udp(&self) -> &UdpStats {
+        &self.udp
     }
 
     /// A connection was accepted.

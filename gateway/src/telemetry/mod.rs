@@ -12,6 +12,7 @@ mod metrics;
 mod series;
 mod shard;
 mod tcp;
+mod udp;
 mod writer;
 
 pub(crate) use clock::rfc3339;

@@ -10,6 +10,7 @@ use crate::{
     telemetry::{
         ListenerStats, Telemetry,
         series::{ClusterCounters, ListenerCounters, Local, Series},
+        udp::NAMES as UDP,
     },
 };
 use prometheus::{
@@ -422,6 +423,7 @@ impl Collector for Listeners {
         self.forget_others(&listeners);
         let mut active = Family::gauge("envoy_listener_downstream_cx_active", "Open connections.");
         let mut counters = LISTENER.map(|(name, help)| Family::counter(name, help));
+        let mut udp = UDP.map(|(name, help)| Family::counter(name, help));
         let mut http = HTTP.map(|(name, help)| Family::counter(name, help));
         let mut classes = Family::counter(
             "envoy_http_downstream_rq",
@@ -439,6 +441,12 @@ impl Collector for Listeners {
                 listener.proxy_headers_refused.load(Relaxed),
                 listener.restarts.load(Relaxed),
             ]) {
+                family.value(labels.clone(), value);
+            }
+            for (family, value) in udp
+                .iter_mut()
+                .zip(listener.udp.read().into_iter().flatten())
+            {
                 family.value(labels.clone(), value);
             }
             let prefix = format!("outbound_{}", listener.address);
@@ -459,6 +467,7 @@ impl Collector for Listeners {
         [active, classes]
             .into_iter()
             .chain(counters)
+            .chain(udp)
             .chain(http)
             .map(Family::build)
             .collect()
