@@ -3,6 +3,7 @@
 use crate::{CertError, Certificate, Problem, certificate::parse_all, pem};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateRevocationListDer;
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 const REVOCATIONS: &str = "revocation list";
 
@@ -58,6 +59,16 @@ impl Anchors {
     /// The anchors as rustls uses them.
     pub fn roots(&self) -> &RootCertStore {
         &self.roots
+    }
+
+    /// When the first of the revocation lists is out of date, in seconds since the Unix epoch.
+    pub fn revocations_end(&self) -> Option<i64> {
+        let lists = self.revocations.iter();
+        let ends = lists.filter_map(|list| {
+            let (_, list) = CertificateRevocationList::from_der(list.as_ref()).ok()?;
+            Some(list.next_update()?.timestamp())
+        });
+        ends.min()
     }
 
     /// Revocation lists in DER.

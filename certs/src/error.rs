@@ -7,7 +7,8 @@ use std::fmt;
 /// Printed as `certificate block 2 (line 31): malformed base64`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CertError {
-    /// Which text: `certificate`, `private key`, `trust anchor` or `revocation list`.
+    /// Which text: `certificate`, `private key`, `trust anchor`, `revocation list` or
+    /// `OCSP response`.
     pub(crate) what: &'static str,
     /// Number of the block among those of its text, from 1, and its first line; nothing when the
     /// text as a whole is meant.
@@ -69,6 +70,12 @@ pub enum Problem {
     /// The key belongs to none of the certificates.
     #[error("the private key does not belong to the certificate `{0}`")]
     KeyMismatch(String),
+    /// The OCSP responder had nothing to say.
+    #[error("it says that there was no answer")]
+    UnsuccessfulResponse,
+    /// The OCSP response is about other certificates only.
+    #[error("it is not about the certificate `{0}`")]
+    OtherCertificate(String),
     /// The certificate cannot serve as trust anchor.
     #[error("unusable as trust anchor: {0}")]
     Anchor(String),

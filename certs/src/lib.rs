@@ -7,6 +7,7 @@ mod certificate;
 mod error;
 mod key_pair;
 mod name;
+mod ocsp;
 mod pem;
 mod version1;
 
@@ -14,4 +15,5 @@ pub use anchors::Anchors;
 pub use certificate::{Certificate, San, Validity};
 pub use error::{CertError, Problem};
 pub use key_pair::KeyPair;
+pub use ocsp::Staple;
 pub use pem::base64;

@@ -148,6 +148,31 @@ fn a_session_ends_with_the_certificate_it_stands_for() {
     }
 }
 
+#[test]
+fn a_session_ends_with_the_revocation_list_it_was_checked_against() {
+    for version in [&TLS12, &TLS13] {
+        let scene = Scene::new();
+        let ends = std::time::SystemTime::now() + std::time::Duration::from_secs(4);
+        let list = scene.clients.revoke_until(&[99], ends);
+        let listed = anchors("ca", &scene.clients.certificate(), Some(&list));
+        scene.gateway.upsert(vec![listed]);
+        let identity = scene.clients.issue(&["x"]);
+        let client = scene.client().speaking(version).showing(&identity);
+        let visit = || scene.visit(&client, CLOSED);
+        assert_eq!(visit(), Some(false));
+        assert_eq!(visit(), Some(true));
+        // A client that was not asked for a certificate has none to be revoked.
+        let open = scene.client().speaking(version);
+        assert_eq!(scene.visit(&open, OPEN), Some(false));
+        let mut last = Some(true);
+        while std::time::SystemTime::now() < ends + std::time::Duration::from_secs(2) {
+            last = visit();
+        }
+        assert_eq!(last, None);
+        assert_eq!(scene.visit(&open, OPEN), Some(true));
+    }
+}
+
 /// What `openssl s_client` prints, and whether its session was resumed.
 fn s_client(address: SocketAddr, host: &str, args: &[&str]) -> (String, bool) {
     let mut child = Command::new("openssl")

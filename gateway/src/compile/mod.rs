@@ -191,12 +191,7 @@ impl Compiler {
             touched.insert(name.clone());
             match self.secret(name).cloned() {
                 Some(secret) => {
-                    if let Err(message) = self.secrets.update(&secret) {
-                        let severity = if self.secrets.is_usable(name) {
-                            Severity::Degraded
-                        } else {
-                            Severity::Refused
-                        };
+                    if let Some((severity, message)) = self.secrets.update(&secret) {
                         rejected.push(rejection(key.clone(), severity, &secret.source, message));
                     }
                 }

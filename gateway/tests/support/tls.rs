@@ -17,7 +17,7 @@ use std::{
     io::{self, Write},
     net::{SocketAddr, TcpStream},
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// Something that signs certificates.
@@ -86,6 +86,11 @@ impl Authority {
 
     /// A revocation list with these serial numbers, good until this year.
     pub fn revoke(&self, serials: &[u8], until: i32) -> String {
+        self.revoke_until(serials, rcgen::date_time_ymd(until, 1, 1).into())
+    }
+
+    /// A revocation list with these serial numbers, good until then.
+    pub fn revoke_until(&self, serials: &[u8], until: SystemTime) -> String {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(vec![*serial]),
             revocation_time: rcgen::date_time_ymd(2020, 1, 2),
@@ -94,7 +99,7 @@ impl Authority {
         });
         let params = CertificateRevocationListParams {
             this_update: rcgen::date_time_ymd(2020, 1, 1),
-            next_update: rcgen::date_time_ymd(until, 1, 1),
+            next_update: until.into(),
             crl_number: SerialNumber::from(1_u64),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -301,6 +306,12 @@ impl Tls {
                 .unwrap()
                 .name()
         )
+    }
+
+    /// Name of the cipher suite, as rustls has it.
+    pub fn cipher(&self) -> String {
+        let suite = self.stream.conn.negotiated_cipher_suite();
+        format!("{:?}", suite.unwrap().suite())
     }
 
     /// DER of the server's certificate.

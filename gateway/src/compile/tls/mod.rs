@@ -7,7 +7,7 @@ mod tickets;
 
 use crate::listener::{Admission, Termination};
 use client::{Trust, Verifier};
-use gwanmun_certs::{Anchors, Certificate, KeyPair};
+use gwanmun_certs::{Anchors, Certificate, KeyPair, Staple};
 use gwanmun_ir::{
     ClientCertificates, ClientValidation, Pem, Secret, SecretKey, SecretMaterial, Severity,
     TlsPolicy,
@@ -31,6 +31,18 @@ pub(crate) struct Pair {
     generation: u64,
     leaf: Certificate,
     certified: Arc<CertifiedKey>,
+    /// The same with an OCSP response.
+    stapled: Option<(Arc<CertifiedKey>, Staple)>,
+}
+
+impl Pair {
+    /// What is sent at `now`: the OCSP response only in its time.
+    fn at(&self, now: i64) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some((stapled, staple)) if staple.is_current(now) => stapled,
+            Some(_) | None => &self.certified,
+        }
+    }
 }
 
 /// What a secret has in service.
@@ -57,25 +69,29 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// Takes a new version of a secret.
-    ///
-    /// # Errors
-    ///
-    /// One sentence on why it cannot be used and what is served instead.
-    pub(crate) fn update(&mut self, secret: &Secret) -> Result<(), String> {
+    /// Takes a new version of a secret. When not all of it can be used, one sentence on why, and
+    /// what is served instead.
+    pub(crate) fn update(&mut self, secret: &Secret) -> Option<(Severity, String)> {
         match self.usable(&secret.material) {
-            Ok(held) => {
+            Ok((held, ignored)) => {
                 self.held.insert(secret.key.clone(), held);
-                Ok(())
+                ignored.map(|ignored| (Severity::Degraded, ignored))
             }
-            Err(reason) => Err(match self.held.get(&secret.key) {
-                Some(old) => format!("{reason}; {} in service", old.title()),
-                None => format!("{reason}; handshakes that need it fail"),
+            Err(reason) => Some(match self.held.get(&secret.key) {
+                Some(old) => {
+                    let message = format!("{reason}; {} in service", old.title());
+                    (Severity::Degraded, message)
+                }
+                None => {
+                    let message = format!("{reason}; handshakes that need it fail");
+                    (Severity::Refused, message)
+                }
             }),
         }
     }
 
-    fn usable(&mut self, material: &SecretMaterial) -> Result<Held, String> {
+    /// What a version of a secret comes to, and what of it is not used.
+    fn usable(&mut self, material: &SecretMaterial) -> Result<(Held, Option<String>), String> {
         self.generation += 1;
         let generation = self.generation;
         match material {
@@ -91,7 +107,7 @@ impl Secrets {
                 let anchors = Anchors::parse(certificates.as_str(), revocations)
                     .map_err(|error| error.to_string())?;
                 let trust = Trust::new(anchors, &policy::PROVIDER, generation)?;
-                Ok(Held::Trust(Arc::new(trust)))
+                Ok((Held::Trust(Arc::new(trust)), None))
             }
             SecretMaterial::KeyPair {
                 certificates,
@@ -100,12 +116,18 @@ impl Secrets {
             } => {
                 let pair = KeyPair::parse(certificates.as_str(), private_key.reveal())
                     .map_err(|error| error.to_string())?;
-                let staple = ocsp_staple.as_deref().and_then(gwanmun_certs::base64);
-                Ok(Held::Pair(Arc::new(Pair {
+                let (staple, ignored) = staple(ocsp_staple.as_deref(), pair.leaf());
+                let stapled = staple.map(|staple| {
+                    let response = staple.der().to_vec();
+                    (Arc::new(pair.certified(Some(response))), staple)
+                });
+                let pair = Pair {
                     generation,
                     leaf: pair.leaf().clone(),
-                    certified: Arc::new(pair.certified(staple)),
-                })))
+                    certified: Arc::new(pair.certified(None)),
+                    stapled,
+                };
+                Ok((Held::Pair(Arc::new(pair)), ignored))
             }
         }
     }
@@ -113,11 +135,6 @@ impl Secrets {
     /// Takes a secret out of service.
     pub(crate) fn remove(&mut self, key: &SecretKey) {
         self.held.remove(key);
-    }
-
-    /// Whether a usable version of the secret is in service.
-    pub(crate) fn is_usable(&self, key: &SecretKey) -> bool {
-        self.held.contains_key(key)
     }
 
     /// The certificates of a policy that are usable, in its order.
@@ -149,6 +166,28 @@ impl Secrets {
             Some(Held::Pair(_)) | None => {
                 Err(format!("no usable trust anchors in {}", validation.anchors))
             }
+        }
+    }
+}
+
+/// The OCSP response that is sent along with a certificate, in its time, and what is wrong with it.
+fn staple(text: Option<&str>, leaf: &Certificate) -> (Option<Staple>, Option<String>) {
+    let Some(text) = text else {
+        return (None, None);
+    };
+    match Staple::parse(text, leaf) {
+        Err(error) => (None, Some(format!("{error}; none is sent"))),
+        Ok(staple) => {
+            let ignored = if !staple.is_current(tickets::now()) {
+                Some("OCSP response: it is out of date; none is sent".to_owned())
+            } else if !staple.is_good() {
+                let text = "OCSP response: it does not say that the certificate is good, which \
+                            clients are told";
+                Some(text.to_owned())
+            } else {
+                None
+            };
+            (Some(staple), ignored)
         }
     }
 }
@@ -234,7 +273,8 @@ fn server_config(
     pairs: Vec<Arc<Pair>>,
     trust: Option<Arc<Trust>>,
 ) -> Result<ServerConfig, String> {
-    let provider = policy::provider(policy);
+    let provider = policy::provider(policy)?;
+    let trusted_until = trust.as_ref().and_then(|trust| trust.revocations_end());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&policy::versions(policy))
         .map_err(|error| format!("these TLS versions and cipher suites do not fit: {error}"))?;
@@ -252,7 +292,7 @@ fn server_config(
         .collect();
     // Nothing that can be replayed is taken.
     config.max_early_data_size = 0;
-    if let Some(tickets) = Tickets::new() {
+    if let Some(tickets) = Tickets::new(trusted_until) {
         config.ticketer = Arc::new(tickets);
     }
     Ok(config)
@@ -307,7 +347,7 @@ impl ResolvesServerCert for Resolver {
             .filter(covers)
             .find(usable)
             .or_else(|| all.find(usable))
-            .map(|pair| Arc::clone(&pair.certified))
+            .map(|pair| Arc::clone(pair.at(tickets::now())))
     }
 }
 

@@ -33,12 +33,20 @@ pub(super) fn versions(policy: &TlsPolicy) -> Vec<&'static SupportedProtocolVers
     .collect()
 }
 
-/// The library, restricted to what the policy names. Names that are unknown are left out; a list
-/// of groups without a known one restricts nothing.
-pub(super) fn provider(policy: &TlsPolicy) -> Arc<CryptoProvider> {
+/// The library, restricted to what the policy names. Names that are unknown are left out.
+///
+/// # Errors
+///
+/// The policy names key exchange groups, and none that is known: other ones than it wants are no
+/// replacement, and Envoy refuses such a policy, too.
+pub(super) fn provider(policy: &TlsPolicy) -> Result<Arc<CryptoProvider>, String> {
     let groups = groups(policy);
-    if policy.cipher_suites.is_empty() && groups.is_empty() {
-        return Arc::clone(&PROVIDER);
+    if policy.cipher_suites.is_empty() && policy.key_exchange_groups.is_empty() {
+        return Ok(Arc::clone(&PROVIDER));
+    }
+    if groups.is_empty() && !policy.key_exchange_groups.is_empty() {
+        let names = policy.key_exchange_groups.join(", ");
+        return Err(format!("no key exchange group is supported: {names}"));
     }
     let mut provider = CryptoProvider::clone(&PROVIDER);
     if !policy.cipher_suites.is_empty() {
@@ -53,7 +61,7 @@ pub(super) fn provider(policy: &TlsPolicy) -> Arc<CryptoProvider> {
     if !groups.is_empty() {
         provider.kx_groups = groups;
     }
-    Arc::new(provider)
+    Ok(Arc::new(provider))
 }
 
 /// The known groups of a policy, in its order.
@@ -91,12 +99,7 @@ pub(super) fn ignored(policy: &TlsPolicy) -> Vec<String> {
     );
     let groups = policy.key_exchange_groups.iter().map(String::as_str);
     let unknown: Vec<&str> = groups.filter(|name| group(name).is_none()).collect();
-    let what = if unknown.len() == policy.key_exchange_groups.len() {
-        "no key exchange group is supported, the defaults are offered instead of"
-    } else {
-        "unsupported key exchange groups are left out"
-    };
-    say(what, unknown);
+    say("unsupported key exchange groups are left out", unknown);
     if let Some(validation) = policy.client.validation() {
         say(
             "certificate pins that are no SHA-256 match nothing",

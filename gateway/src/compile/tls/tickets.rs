@@ -14,16 +14,22 @@ const STAMP: usize = 8;
 /// Encrypts sessions under keys that are this configuration's alone and rotate every 6 hours.
 ///
 /// A resumed session is not verified again, so a ticket is refused once a certificate of the
-/// client's chain is over: the client then shows its certificate anew.
+/// client's chain is over, or a revocation list is out of date: the client then shows its
+/// certificate anew.
 pub(super) struct Tickets {
     keys: Arc<dyn ProducesTickets>,
+    /// When what certificates were verified with is over.
+    end: i64,
 }
 
 impl Tickets {
-    /// Tickets of one server configuration. Nothing when there is no randomness for keys.
-    pub(super) fn new() -> Option<Self> {
+    /// Tickets of one server configuration, whose clients' certificates are verified with what is
+    /// good until `end`, in seconds since the Unix epoch. Nothing when there is no randomness for
+    /// keys.
+    pub(super) fn new(end: Option<i64>) -> Option<Self> {
         let keys = aws_lc_rs::Ticketer::new().ok()?;
-        Some(Self { keys })
+        let end = end.unwrap_or(i64::MAX);
+        Some(Self { keys, end })
     }
 }
 
@@ -37,7 +43,11 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let end = end_of_session(plain)?;
+        let mut end = end_of_session(plain)?;
+        // Without a certificate there is nothing to be revoked.
+        if end < i64::MAX {
+            end = end.min(self.end);
+        }
         let mut stamped = zeroize::Zeroizing::new(Vec::with_capacity(STAMP + plain.len()));
         stamped.extend_from_slice(&end.to_be_bytes());
         stamped.extend_from_slice(plain);
@@ -57,7 +67,7 @@ impl fmt::Debug for Tickets {
     }
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(i64::MAX, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
