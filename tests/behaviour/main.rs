@@ -9,6 +9,12 @@ mod examples;
 #[cfg(test)]
 mod following;
 #[cfg(test)]
+mod gateway_backend_tls;
+#[cfg(test)]
+mod gateway_l4;
+#[cfg(test)]
+mod gateway_tls;
+#[cfg(test)]
 mod istio_l4;
 #[cfg(test)]
 mod istio_tls;

@@ -3,15 +3,19 @@
 //! Nothing sleeps: whatever is waited for is asked for again until it is there or a deadline ends
 //! the test with what was seen last.
 
+mod certificates;
 mod curl;
 mod load;
 mod manifests;
 mod process;
+mod servers;
 
+pub(crate) use certificates::{Authority, Identity};
 pub(crate) use curl::{Answer, curl};
 pub(crate) use load::Load;
 pub(crate) use manifests::{Network, backend, gateway_api_route, istio_gateway, virtual_service};
 pub(crate) use process::{Gwanmun, gwanmun, with_input};
+pub(crate) use servers::{greeter, shown, tls_server};
 
 use std::{
     fs,

@@ -4,6 +4,7 @@ use super::{Answer, DEADLINE, Directory, curl, eventually};
 use parking_lot::{Condvar, Mutex};
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc,
@@ -124,7 +125,11 @@ pub(crate) struct Gwanmun {
 impl Gwanmun {
     /// Starts any subcommand.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = command()
+        Self::spawn(&mut command(), arguments)
+    }
+
+    fn spawn(command: &mut Command, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -141,8 +146,19 @@ impl Gwanmun {
         Self::run_on(&[directory.path().to_str().unwrap()], more)
     }
 
+    /// `run` on a directory, where the system's authorities are those of a file.
+    pub(crate) fn run_trusting(directory: &Directory, authorities: &Path) -> Self {
+        let mut command = command();
+        command.env("SSL_CERT_FILE", authorities);
+        Self::run_as(&mut command, &[directory.path().to_str().unwrap()], &[])
+    }
+
     /// `run` on several places.
     pub(crate) fn run_on(places: &[&str], more: &[&str]) -> Self {
+        Self::run_as(&mut command(), places, more)
+    }
+
+    fn run_as(command: &mut Command, places: &[&str], more: &[&str]) -> Self {
         let mut arguments = vec!["run"];
         for place in places {
             arguments.extend(["--config", place]);
@@ -160,7 +176,7 @@ impl Gwanmun {
             arguments.extend(["--map-port", map]);
         }
         arguments.extend(more);
-        let running = Self::start(&arguments);
+        let running = Self::spawn(command, &arguments);
         running.wait_error(" serving");
         running
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::names;
 use gwanmun_api::{ObjectKey, gateway_api::ProtocolType};
-use gwanmun_ir::{BindAddress, Hostname, ListenerKey};
+use gwanmun_ir::{BindAddress, ClientCertificates, Hostname, ListenerKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a listener's connections start with.
@@ -116,37 +116,86 @@ impl Claims {
 /// apart on one socket; bytes and datagrams of nobody in particular are the oldest Gateway's alone.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    /// Who has which sockets, and whether alone.
-    taken: BTreeMap<ListenerKey, BTreeMap<ObjectKey, bool>>,
+    taken: BTreeMap<ListenerKey, Taken>,
+}
+
+/// What is taken of one socket.
+#[derive(Debug, Default)]
+struct Taken {
+    /// Who has it, and whether alone.
+    owners: BTreeMap<ObjectKey, bool>,
+    /// How TLS for a name is served. Gateways share a name only if they agree: one that asks for
+    /// client certificates would be reached through one that does not.
+    names: BTreeMap<Option<Hostname>, Terms>,
+}
+
+/// How a listener serves TLS.
+#[derive(Debug, Eq, PartialEq)]
+struct Terms {
+    protocol: ProtocolType,
+    passthrough: bool,
+    clients: Option<ClientCertificates>,
+}
+
+impl Taken {
+    fn refuses(&self, gateway: &ObjectKey, alone: bool) -> bool {
+        let mut others = self.owners.iter().filter(|(owner, _)| *owner != gateway);
+        others.any(|(_, theirs)| alone || *theirs)
+    }
+}
+
+impl Terms {
+    fn of(listener: &Listener<'_>) -> Self {
+        let check = listener.clients.as_ref();
+        Self {
+            protocol: listener.entry.protocol.clone(),
+            passthrough: listener.passes_through(),
+            clients: check.and_then(|check| check.client.clone().ok()),
+        }
+    }
 }
 
 impl Sockets {
     /// Claims the sockets of a listener that does not conflict with its own Gateway's. Refused, in
-    /// words that tell nothing of strangers, when an older Gateway has one of them.
+    /// words that tell nothing of strangers, when an older Gateway has one of them, or its name.
     pub(super) fn claim(
         &mut self,
         gateway: &ObjectKey,
         listener: &Listener<'_>,
         binds: &[BindAddress],
     ) -> Option<Decision> {
-        let layer = layer(&listener.entry.protocol).filter(|_| listener.is_placed())?;
-        let alone = matches!(layer, Layer::Tcp | Layer::Udp);
+        let claim = Claim::of(listener).filter(|_| listener.is_placed())?;
+        let alone = matches!(claim.layer, Layer::Tcp | Layer::Udp);
+        let tls = (claim.layer == Layer::Tls).then_some(claim.hostname);
         let keys = || {
             let port = listener.entry.port;
             let transport = listener.transport();
             let binds = binds.iter();
             binds.map(move |bind| names::listener(*bind, port, transport))
         };
-        let mut others = keys()
+        let refused = |message| Some(Decision::no(Reason::PortUnavailable, message));
+        if keys()
             .filter_map(|key| self.taken.get(&key))
-            .flat_map(|owners| owners.iter().filter(|(owner, _)| *owner != gateway));
-        if others.any(|(_, theirs)| alone || *theirs) {
-            let message = "another Gateway of this process has the port";
-            return Some(Decision::no(Reason::PortUnavailable, message));
+            .any(|taken| taken.refuses(gateway, alone))
+        {
+            return refused("another Gateway of this process has the port");
+        }
+        if let Some(name) = &tls
+            && keys()
+                .filter_map(|key| self.taken.get(&key)?.names.get(name))
+                .any(|terms| *terms != Terms::of(listener))
+        {
+            return refused(
+                "another Gateway of this process has the port for this hostname, with other demands on TLS",
+            );
         }
         for key in keys() {
-            let owners = self.taken.entry(key).or_default();
-            owners.insert(gateway.clone(), alone);
+            let taken = self.taken.entry(key).or_default();
+            taken.owners.insert(gateway.clone(), alone);
+            if let Some(name) = &tls {
+                let terms = || Terms::of(listener);
+                taken.names.entry(name.clone()).or_insert_with(terms);
+            }
         }
         None
     }
