@@ -33,6 +33,8 @@ const LONGEST_WAIT_TRUNCATED: Duration = Duration::from_millis(250);
 pub(crate) enum Event {
     /// Files may have changed.
     Changed,
+    /// The gateway has something else to report than before.
+    Reported,
     /// Read everything again.
     Reread,
     /// End in good order.
@@ -115,6 +117,7 @@ impl Appliance {
                     tracing::info!("reading all files again");
                     self.files.forget_stamps();
                 }
+                Ok(Event::Reported) => self.take_report(),
                 Ok(Event::Changed) | Err(RecvTimeoutError::Timeout) => {}
             }
             let scan = watcher.scan(|| self.files.scan());
@@ -131,6 +134,13 @@ impl Appliance {
         }
     }
 
+    /// Tells what the gateway has found out by itself.
+    fn take_report(&mut self) {
+        let report = self.gateway.report();
+        self.control.lock().reported(report);
+        self.announce(None);
+    }
+
     /// Stops accepting and lets requests in flight finish, for so long at most.
     pub(crate) fn drain(&self, longest: Duration) {
         self.gateway.drain(longest);
@@ -144,6 +154,7 @@ impl Appliance {
             match events.recv_timeout(QUIET) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
                 Ok(Event::Reread) => self.files.forget_stamps(),
+                Ok(Event::Reported) => self.take_report(),
                 Ok(Event::Changed) | Err(RecvTimeoutError::Timeout) => {}
             }
             let scan = self.files.scan();

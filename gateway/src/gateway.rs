@@ -4,7 +4,7 @@ use crate::{
     AdminRequest, Config, ExplainRequest, Explanation, ExtraAdmin, Snapshot,
     admin::{self, Subject},
     cluster::{Clusters, Registry},
-    compile::{Compiler, Verdicts},
+    compile::{Compiler, InService, Verdicts, now},
     l4::udp::Caps,
     limit,
     material::{self, Files},
@@ -49,6 +49,7 @@ struct Inner {
     most: u32,
     state: Mutex<State>,
     extra: Mutex<Option<ExtraAdmin>>,
+    told: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
     draining: AtomicBool,
 }
 
@@ -60,7 +61,29 @@ struct State {
     registry: Registry,
     sockets: SocketSet,
     standing: Standing,
+    ending: Ending,
     epoch: u64,
+}
+
+impl State {
+    /// Finds out which certificates end soon.
+    fn look_at_ends(&mut self, now: i64) {
+        let (rejected, next) = self.compiler.ending(now);
+        self.ending = Ending { rejected, next };
+    }
+
+    fn rejected(&self) -> Vec<Rejection> {
+        let ending = self.ending.rejected.iter().cloned();
+        ending.chain(self.standing.all()).collect()
+    }
+}
+
+/// Certificates that end soon or have ended.
+#[derive(Default)]
+struct Ending {
+    rejected: Vec<Rejection>,
+    /// When that is to be looked at again, in seconds since the Unix epoch.
+    next: i64,
 }
 
 /// What is not used as it is now.
@@ -119,9 +142,11 @@ impl Gateway {
                 registry,
                 sockets: SocketSet::default(),
                 standing: Standing::default(),
+                ending: Ending::default(),
                 epoch: 0,
             }),
             extra: Mutex::new(None),
+            told: Mutex::new(None),
             draining: AtomicBool::new(false),
         });
         let subject: Arc<dyn Subject> = Arc::<Inner>::clone(&inner);
@@ -142,8 +167,14 @@ impl Gateway {
         self.inner.apply(delta)
     }
 
+    /// Has `told` called whenever [`report`](Self::report) has changed without an
+    /// [`apply`](Self::apply), on a thread of the gateway's own.
+    pub fn on_report(&self, told: impl Fn() + Send + Sync + 'static) {
+        *self.inner.told.lock() = Some(Arc::new(told));
+    }
+
     /// What the last [`apply`](Self::apply) would report now: files of secrets may have changed
-    /// since, which makes another epoch.
+    /// since, which makes another epoch, and certificates may end within 30 days.
     pub fn report(&self) -> Report {
         self.inner.report()
     }
@@ -271,17 +302,43 @@ impl Inner {
         let listeners = state.sockets.states().into_iter();
         Report {
             epoch: state.epoch,
-            rejected: state.standing.all(),
+            rejected: state.rejected(),
             listeners: listeners.map(|(key, state, _)| (key, state)).collect(),
         }
     }
 
-    /// Serves what the files of secrets hold now.
-    fn reload(&self) {
+    /// Looks at what changes without a delta.
+    fn look(&self) {
+        let reloaded = self.reload();
+        if self.look_at_clock(now()) || reloaded {
+            let told = self.told.lock().clone();
+            if let Some(told) = told {
+                told();
+            }
+        }
+    }
+
+    /// Whether other certificates end soon than did before.
+    fn look_at_clock(&self, now: i64) -> bool {
+        let mut state = self.state.lock();
+        if now < state.ending.next {
+            return false;
+        }
+        let old = std::mem::take(&mut state.ending.rejected);
+        state.look_at_ends(now);
+        let new = &state.ending.rejected;
+        for rejection in new.iter().filter(|one| !old.contains(one)) {
+            tracing::warn!(key = %rejection.key, "{}", rejection.message);
+        }
+        *new != old
+    }
+
+    /// Serves what the files of secrets hold now. Whether that is something else.
+    fn reload(&self) -> bool {
         let followed = self.state.lock().files.followed();
         let newer = material::changed(followed);
         if newer.is_empty() {
-            return;
+            return false;
         }
         let mut state = self.state.lock();
         let upserts = state.files.take(newer);
@@ -301,6 +358,7 @@ impl Inner {
                 tracing::warn!(key = %rejection.key, "{}", rejection.message);
             }
         }
+        true
     }
 
     /// Compiles and publishes a delta that names no files.
@@ -315,7 +373,11 @@ impl Inner {
         verdicts.checked.extend(checked);
         verdicts.rejected.extend(clusters.rejected);
         state.standing.take(verdicts);
-        let rejected = state.standing.all();
+        let is_secret = |key: &Key| matches!(key, Key::Secret(_));
+        if changed.iter().any(is_secret) {
+            state.look_at_ends(now());
+        }
+        let rejected = state.rejected();
         let prepared = state
             .sockets
             .prepare(&self.shared.config, state.compiler.resources());
@@ -344,7 +406,7 @@ impl Inner {
     }
 }
 
-/// Looks at the files of secrets as long as there is a gateway.
+/// Looks at the files of secrets and the clock as long as there is a gateway.
 async fn follow(gateway: Weak<Inner>) {
     let mut looks = tokio::time::interval(material::INTERVAL);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -354,9 +416,9 @@ async fn follow(gateway: Weak<Inner>) {
             return;
         };
         // Files may be slow.
-        let look = tokio::task::spawn_blocking(move || gateway.reload());
+        let look = tokio::task::spawn_blocking(move || gateway.look());
         if look.await.is_err() {
-            tracing::error!("looking at files of secrets panicked; it goes on");
+            tracing::error!("looking at files of secrets and the clock panicked; it goes on");
         }
     }
 }
@@ -373,6 +435,14 @@ impl Subject for Inner {
 
     fn clusters(&self) -> Clusters {
         Arc::clone(&self.shared.snapshot.load().clusters)
+    }
+
+    fn certificates(&self) -> Vec<InService> {
+        self.state.lock().compiler.in_service()
+    }
+
+    fn rejected(&self) -> Vec<Rejection> {
+        self.state.lock().rejected()
     }
 
     fn listeners(&self) -> Vec<(ListenerKey, ListenerState, Option<SocketAddr>)> {

@@ -169,7 +169,7 @@ fn openssl(folder: &std::path::Path, line: &str) -> String {
 /// Two certificates of one authority, and the responder's answers about each.
 fn responses(folder: &std::path::Path) {
     let run = |line: &str| openssl(folder, line);
-    run("req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=ca -keyout ca.key -out ca.crt");
+    run("req -x509 -newkey rsa:2048 -nodes -days 300 -subj /CN=ca -keyout ca.key -out ca.crt");
     for (name, serial) in [("own", "1001"), ("other", "1002"), ("revoked", "1003")] {
         run(&format!(
             "req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
@@ -180,7 +180,7 @@ fn responses(folder: &std::path::Path) {
         )
         .unwrap();
         run(&format!(
-            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -set_serial 0x{serial} -days 30 \
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -set_serial 0x{serial} -days 300 \
              -extfile ext -out {name}.crt"
         ));
     }

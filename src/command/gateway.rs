@@ -23,6 +23,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::sync::{Notify, mpsc::Sender};
 
 /// The configuration is written once it has not changed for this long…
 const QUIET: Duration = Duration::from_secs(1);
@@ -142,12 +143,31 @@ fn spawn(
     std::thread::Builder::new()
         .name("discovery".to_owned())
         .spawn(move || {
-            // Nothing changes a report but an update.
-            let (_reports, none) = tokio::sync::mpsc::channel(1);
-            runtime.block_on(follow(&controller, follower, held, none));
+            let changed = Arc::new(Notify::new());
+            let told = Arc::clone(&changed);
+            follower.gateway.on_report(move || told.notify_one());
+            let (reports, later) = tokio::sync::mpsc::channel(1);
+            runtime.block_on(async {
+                let tell = tell(&follower, &changed, &reports);
+                let follow = follow(&controller, Arc::<Follower>::clone(&follower), held, later);
+                tokio::join!(follow, tell)
+            });
         })
         .context("no thread for the configuration stream")?;
     Ok(())
+}
+
+/// Has the controller told whatever the gateway finds out without an update.
+async fn tell(follower: &Follower, changed: &Notify, reports: &Sender<Report>) {
+    loop {
+        changed.notified().await;
+        let Ok(room) = reports.reserve().await else {
+            return;
+        };
+        let report = follower.gateway.report();
+        follower.take(&report);
+        room.send(report);
+    }
 }
 
 /// Writes the configuration to the cache when it has changed, until asked to stop.
@@ -253,6 +273,20 @@ impl Handler for Follower {
             ?took,
             "configuration applied"
         );
+        self.take(&report);
+        // Nobody listens any more once the process is ending.
+        _ = self.applied.send(Event::Applied);
+        report
+    }
+
+    fn reachable(&self, state: Result<(), String>) {
+        self.standing.lock().unreachable = state.err();
+    }
+}
+
+impl Follower {
+    /// Remembers a report and logs what is new in it.
+    fn take(&self, report: &Report) {
         let addresses = self.gateway.addresses();
         let mut standing = self.standing.lock();
         for bound in &addresses {
@@ -272,13 +306,5 @@ impl Handler for Follower {
         }
         standing.told = told;
         standing.rejected.clone_from(&report.rejected);
-        drop(standing);
-        // Nobody listens any more once the process is ending.
-        _ = self.applied.send(Event::Applied);
-        report
-    }
-
-    fn reachable(&self, state: Result<(), String>) {
-        self.standing.lock().unreachable = state.err();
     }
 }

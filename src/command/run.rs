@@ -46,6 +46,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let stop = move || _ = on_quit.send(Event::Stop);
     gateway.set_extra_admin(Admin::of(&control, logging, stop).into_extra());
 
+    let on_report = sender.clone();
+    // Nobody listens any more once the process is ending.
+    gateway.on_report(move || _ = on_report.send(Event::Reported));
     let mut appliance = Appliance::new(files, control, gateway);
     appliance.start()?;
     appliance.follow(&events, move || _ = sender.send(Event::Changed));

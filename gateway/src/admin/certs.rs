@@ -1,7 +1,7 @@
-//! `/certs`: certificates and when they end, as Envoy prints them.
+//! `/certs`: certificates and when they end, as Envoy prints them, and what is wrong with them.
 
 use gwanmun_certs::{Anchors, Certificate, San};
-use gwanmun_ir::{Resource, SecretMaterial};
+use gwanmun_ir::{Key, Rejection, Resource, SecretMaterial};
 use serde_json::{Value, json};
 use std::{
     sync::Arc,
@@ -10,8 +10,9 @@ use std::{
 
 const DAY: i64 = 86_400;
 
-/// The page.
-pub(super) fn page(resources: &[Arc<Resource>]) -> Value {
+/// The page. What is configured is shown; where it cannot be used or ends soon, `gwanmun` says why
+/// and what is served instead.
+pub(super) fn page(resources: &[Arc<Resource>], rejected: &[Rejection]) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
     let now = now
         .and_then(|now| i64::try_from(now.as_secs()).ok())
@@ -32,16 +33,27 @@ pub(super) fn page(resources: &[Arc<Resource>]) -> Value {
             }
             SecretMaterial::AnchorFiles { .. }
             | SecretMaterial::KeyPairFiles { .. }
-            | SecretMaterial::Invalid { .. } => continue,
+            | SecretMaterial::Invalid { .. } => (Vec::new(), Vec::new()),
         };
         let show = |list: &[Certificate]| -> Vec<_> {
             let path = secret.key.as_str();
             list.iter().map(|one| details(one, path, now)).collect()
         };
-        certificates.push(json!({
+        let mut entry = json!({
             "ca_cert": show(&authorities),
             "cert_chain": show(&chain),
-        }));
+        });
+        let key = Key::Secret(secret.key.clone());
+        let problems = rejected.iter().filter(|one| one.key == key);
+        let problems: Vec<_> = problems
+            .map(|one| json!({ "severity": one.severity, "message": one.message }))
+            .collect();
+        if let (false, Some(entry)) = (problems.is_empty(), entry.as_object_mut()) {
+            let path = secret.key.as_str();
+            let told = json!({ "path": path, "problems": problems });
+            entry.insert("gwanmun".to_owned(), told);
+        }
+        certificates.push(entry);
     }
     json!({ "certificates": certificates })
 }

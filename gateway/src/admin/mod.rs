@@ -12,8 +12,12 @@ mod pages;
 mod server;
 mod stats;
 
-use crate::{cluster::Clusters, telemetry::Metrics, telemetry::Telemetry};
-use gwanmun_ir::{ListenerKey, ListenerState, Resource};
+use crate::{
+    cluster::Clusters,
+    compile::InService,
+    telemetry::{Metrics, Telemetry},
+};
+use gwanmun_ir::{ListenerKey, ListenerState, Rejection, Resource};
 use pages::Pages;
 use server::Handler;
 use std::{io, net::SocketAddr, sync::Arc};
@@ -84,6 +88,10 @@ pub(crate) trait Subject: Send + Sync + 'static {
     fn resources(&self) -> Vec<Arc<Resource>>;
     /// The clusters that are served.
     fn clusters(&self) -> Clusters;
+    /// The certificates and trust anchors in service.
+    fn certificates(&self) -> Vec<InService>;
+    /// What is not used as it is, or ends soon.
+    fn rejected(&self) -> Vec<Rejection>;
     /// Every listener, whether it is bound, and where.
     fn listeners(&self) -> Vec<(ListenerKey, ListenerState, Option<SocketAddr>)>;
     /// Why the gateway is not ready, in one sentence.
@@ -131,8 +139,12 @@ pub(crate) fn serve(
     telemetry: Arc<Telemetry>,
     subject: Arc<dyn Subject>,
 ) -> Result<Bound, BindError> {
-    let clusters = Arc::clone(&subject);
-    let metrics = Metrics::new(telemetry, Arc::new(move || clusters.clusters()));
+    let (clusters, certificates) = (Arc::clone(&subject), Arc::clone(&subject));
+    let metrics = Metrics::new(
+        telemetry,
+        Arc::new(move || clusters.clusters()),
+        Arc::new(move || certificates.certificates()),
+    );
     let pages = Arc::new(Pages {
         subject,
         metrics,

@@ -65,7 +65,10 @@ impl Pages {
         let json = request.parameter("format") == Some("json");
         match request.path.as_str() {
             "/" | "/help" => AdminResponse::text(200, help()),
-            "/certs" => AdminResponse::json(&certs::page(&self.subject.resources())),
+            "/certs" => AdminResponse::json(&certs::page(
+                &self.subject.resources(),
+                &self.subject.rejected(),
+            )),
             "/clusters" => clusters::page(&self.subject.clusters(), json),
             "/config_dump" => dump::page(self.subject.as_ref(), request),
             "/drain_listeners" => {

@@ -36,6 +36,12 @@ impl Subject for Fake {
     fn clusters(&self) -> Clusters {
         Arc::clone(&self.clusters)
     }
+    fn certificates(&self) -> Vec<InService> {
+        Vec::new()
+    }
+    fn rejected(&self) -> Vec<Rejection> {
+        Vec::new()
+    }
     fn listeners(&self) -> Vec<(ListenerKey, ListenerState, Option<SocketAddr>)> {
         let bound = SocketAddr::from(([0, 0, 0, 0], 8080));
         vec![

@@ -11,6 +11,7 @@ mod tls;
 mod weighted;
 
 pub(crate) use route::{CompiledAction, CompiledRoute, CompiledTarget, Destination, Targets};
+pub(crate) use tls::{InService, now};
 pub(crate) use weighted::Weighted;
 
 use crate::{
@@ -177,6 +178,23 @@ impl Compiler {
         self.relink(relinked, changed, clusters, &mut dirty);
         self.build(dirty, &mut verdicts);
         verdicts
+    }
+
+    /// The certificates and trust anchors in service.
+    pub(crate) fn in_service(&self) -> Vec<InService> {
+        self.secrets.in_service()
+    }
+
+    /// What ends soon or has ended, and when that is to be asked again. Times are in seconds since
+    /// the Unix epoch.
+    pub(crate) fn ending(&self, now: i64) -> (Vec<Rejection>, i64) {
+        let (ending, next) = self.secrets.ending(now);
+        let ending = ending.into_iter().map(|(name, message)| {
+            let source = self.secret(&name).map(|secret| secret.source.clone());
+            let source = source.unwrap_or_default();
+            rejection(Key::Secret(name), Severity::Degraded, &source, message)
+        });
+        (ending.collect(), next)
     }
 
     fn compile_secrets(

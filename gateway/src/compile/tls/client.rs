@@ -53,6 +53,11 @@ impl Trust {
         })
     }
 
+    /// The anchors themselves.
+    pub(super) fn anchors(&self) -> &Anchors {
+        &self.anchors
+    }
+
     /// When the first of the revocation lists is out of date, in seconds since the Unix epoch.
     pub(super) fn revocations_end(&self) -> Option<i64> {
         self.anchors.revocations_end()

@@ -2,8 +2,12 @@
 //! policy.
 
 mod client;
+mod expiry;
 mod policy;
 mod tickets;
+
+pub(crate) use expiry::InService;
+pub(crate) use tickets::now;
 
 use crate::listener::{Admission, Termination};
 use client::{Trust, Verifier};
@@ -178,7 +182,7 @@ fn staple(text: Option<&str>, leaf: &Certificate) -> (Option<Staple>, Option<Str
     match Staple::parse(text, leaf) {
         Err(error) => (None, Some(format!("{error}; none is sent"))),
         Ok(staple) => {
-            let ignored = if !staple.is_current(tickets::now()) {
+            let ignored = if !staple.is_current(now()) {
                 Some("OCSP response: it is out of date; none is sent".to_owned())
             } else if !staple.is_good() {
                 let text = "OCSP response: it does not say that the certificate is good, which \
@@ -347,7 +351,7 @@ impl ResolvesServerCert for Resolver {
             .filter(covers)
             .find(usable)
             .or_else(|| all.find(usable))
-            .map(|pair| Arc::clone(pair.at(tickets::now())))
+            .map(|pair| Arc::clone(pair.at(now())))
     }
 }
 

@@ -67,7 +67,8 @@ impl fmt::Debug for Tickets {
     }
 }
 
-pub(super) fn now() -> i64 {
+/// Seconds since the Unix epoch.
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(i64::MAX, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

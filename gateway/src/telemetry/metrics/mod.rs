@@ -1,5 +1,6 @@
 //! What Prometheus scrapes: read from the workers' counters when it asks.
 
+mod certificates;
 mod envoy;
 mod family;
 mod gwanmun;
@@ -7,12 +8,15 @@ mod istio;
 mod tcp;
 
 use super::Telemetry;
-use crate::cluster::Clusters;
+use crate::{cluster::Clusters, compile::InService};
 use prometheus::{Registry, TextEncoder, proto::MetricFamily};
 use std::sync::Arc;
 
 /// Where the collectors find the clusters that are served.
 pub(crate) type ClusterSource = Arc<dyn Fn() -> Clusters + Send + Sync>;
+
+/// Where the collectors find the certificates in service.
+pub(crate) type CertificateSource = Arc<dyn Fn() -> Vec<InService> + Send + Sync>;
 
 /// All metrics of the process.
 pub(crate) struct Metrics {
@@ -20,10 +24,15 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics of `telemetry` and of the clusters that `clusters` gives.
-    pub(crate) fn new(telemetry: Arc<Telemetry>, clusters: ClusterSource) -> Self {
+    /// Metrics of `telemetry`, of the clusters that `clusters` gives, and of the certificates that
+    /// `certificates` gives.
+    pub(crate) fn new(
+        telemetry: Arc<Telemetry>,
+        clusters: ClusterSource,
+        certificates: CertificateSource,
+    ) -> Self {
         let registry = Registry::new();
-        if let Err(error) = register(&registry, telemetry, clusters) {
+        if let Err(error) = register(&registry, telemetry, clusters, certificates) {
             tracing::error!(%error, "some metrics cannot be collected");
         }
         Self { registry }
@@ -47,7 +56,9 @@ fn register(
     registry: &Registry,
     telemetry: Arc<Telemetry>,
     clusters: ClusterSource,
+    certificates: CertificateSource,
 ) -> prometheus::Result<()> {
+    registry.register(Box::new(certificates::Certificates::new(certificates)?))?;
     registry.register(Box::new(gwanmun::Process::new(Arc::clone(&telemetry))?))?;
     registry.register(Box::new(istio::Requests::new(Arc::clone(&telemetry))?))?;
     registry.register(Box::new(tcp::Bytes::new(Arc::clone(&telemetry))?))?;

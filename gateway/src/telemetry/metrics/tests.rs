@@ -57,6 +57,7 @@ fn metrics(telemetry: &Arc<Telemetry>, cluster: Arc<Cluster>) -> Metrics {
     Metrics::new(
         Arc::clone(telemetry),
         Arc::new(move || Arc::clone(&clusters)),
+        Arc::new(Vec::new),
     )
 }
 
