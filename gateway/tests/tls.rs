@@ -189,8 +189,13 @@ fn the_certificate_fits_the_clients_algorithms() {
         versions: vec![&rustls::version::TLS12],
         ..client
     };
-    let old = old.connect(gateway.address(443), "a.example.com");
-    assert_eq!(old.unwrap().certificate(), der(&rsa));
+    let served = old.connect(gateway.address(443), "a.example.com");
+    assert_eq!(served.unwrap().certificate(), der(&rsa));
+    // Without one that fits, the alert is the one that clients know what to do with.
+    gateway.upsert(vec![of_chain(tls(chain("a", 443), &["ecdsa"]))]);
+    let refused = old.connect(gateway.address(443), "a.example.com");
+    let reason = refused.err().unwrap().to_string();
+    assert!(reason.contains("HandshakeFailure"), "{reason}");
 }
 
 #[test]

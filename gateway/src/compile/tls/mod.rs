@@ -287,6 +287,8 @@ fn server_config(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(Resolver { pairs }));
+    // As Envoy does, the policy's order of cipher suites decides.
+    config.ignore_client_order = true;
     // Tickets carry the session; a cache would take memory for each policy.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols = policy
@@ -337,7 +339,8 @@ struct Resolver {
 
 impl ResolvesServerCert for Resolver {
     /// The first certificate that covers the server name and whose key the client can verify;
-    /// without one that covers it, the first whose key the client can verify.
+    /// without one that covers it, the first whose key the client can verify. Without such a key
+    /// the first of all, so that the handshake fails for what it lacks: with `handshake_failure`.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let schemes = hello.signature_schemes();
         let usable = |pair: &&Arc<Pair>| pair.certified.key.choose_scheme(schemes).is_some();
@@ -351,6 +354,7 @@ impl ResolvesServerCert for Resolver {
             .filter(covers)
             .find(usable)
             .or_else(|| all.find(usable))
+            .or_else(|| self.pairs.first())
             .map(|pair| Arc::clone(pair.at(now())))
     }
 }
