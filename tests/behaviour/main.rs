@@ -21,6 +21,8 @@ mod istio_tls;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod reload;
