@@ -144,6 +144,15 @@ fn an_optional_certificate_is_verified_where_there_is_one() {
 }
 
 #[test]
+fn a_certificate_can_be_demanded_without_being_verified() {
+    let scene = Scene::new(ClientCertificates::Presented);
+    let missing = scene.outcome(&scene.client()).unwrap_err();
+    assert!(missing.contains("CertificateRequired"), "{missing}");
+    let any = scene.client().showing(&Authority::new().issue(&["x"]));
+    assert_eq!(scene.outcome(&any), Ok(200));
+}
+
+#[test]
 fn anchors_that_share_a_name_are_told_apart_by_their_keys() {
     let scene = Scene::new(required());
     let (first, second) = (Authority::new(), Authority::new());
@@ -407,6 +416,11 @@ fn upstreams_learn_the_verified_certificate_and_nothing_else() {
         (
             ForwardClientCert::ForwardOnly,
             ClientCertificates::Unverified,
+            "",
+        ),
+        (
+            ForwardClientCert::AppendForward,
+            ClientCertificates::Presented,
             "",
         ),
     ] {

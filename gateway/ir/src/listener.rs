@@ -155,6 +155,8 @@ pub enum ClientCertificates {
     Required(ClientValidation),
     /// One is asked for; any is accepted, and none. It is never taken for verified.
     Unverified,
+    /// Only clients that show one are served; any is accepted. It is never taken for verified.
+    Presented,
 }
 
 impl ClientCertificates {
@@ -167,7 +169,7 @@ impl ClientCertificates {
     pub fn validation(&self) -> Option<&ClientValidation> {
         match self {
             Self::Optional(validation) | Self::Required(validation) => Some(validation),
-            Self::NotRequested | Self::Unverified => None,
+            Self::NotRequested | Self::Unverified | Self::Presented => None,
         }
     }
 }

@@ -34,11 +34,18 @@ pub(super) fn wanted(
         }
     };
     if tls.insecure_skip_verify == Some(true) {
-        let message = "client certificates are asked for and not verified: anyone is served, also \
-                       without one";
+        let (asked, message) = if required {
+            let message = "client certificates are demanded and not verified: anyone is served \
+                           who makes one";
+            (ClientCertificates::Presented, message)
+        } else {
+            let message = "client certificates are asked for and not verified: anyone is served, \
+                           also without one";
+            (ClientCertificates::Unverified, message)
+        };
         let field = format!("{field}.insecureSkipVerify");
         voice.warn(Code::NoClientVerification, field, message);
-        return ClientCertificates::Unverified;
+        return asked;
     }
     let validation = ClientValidation {
         anchors: anchors(world, tls, field, voice),

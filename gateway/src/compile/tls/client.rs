@@ -129,11 +129,11 @@ impl Verifier {
         }
     }
 
-    /// A verifier that asks for a certificate and takes any, and none.
-    pub(super) fn unverified(provider: &CryptoProvider) -> Self {
+    /// A verifier that asks for a certificate and takes any, and none unless it is `mandatory`.
+    pub(super) fn unverified(mandatory: bool, provider: &CryptoProvider) -> Self {
         Self {
             checks: None,
-            mandatory: false,
+            mandatory,
             algorithms: provider.signature_verification_algorithms,
         }
     }

@@ -311,7 +311,8 @@ fn verifier(
 ) -> Option<Verifier> {
     match asked {
         ClientCertificates::NotRequested => None,
-        ClientCertificates::Unverified => Some(Verifier::unverified(provider)),
+        ClientCertificates::Unverified => Some(Verifier::unverified(false, provider)),
+        ClientCertificates::Presented => Some(Verifier::unverified(true, provider)),
         ClientCertificates::Optional(validation) => {
             Some(Verifier::new(validation, trust?, false, provider))
         }
