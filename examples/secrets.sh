@@ -8,7 +8,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/O=example Inc./CN=example.com" \
+    -addext keyUsage=critical,keyCertSign,cRLSign \
     -keyout "$work/ca.key" -out "$out/ca.crt" 2>/dev/null
+
+# What strict clients (Python 3.13, for one) want to find in certificates.
+extensions='basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature
+extendedKeyUsage=serverAuth,clientAuth
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid'
 
 # certificate HOST...: tls.crt and tls.key for the hosts
 certificate() {
@@ -17,7 +25,7 @@ certificate() {
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/O=example Inc./CN=$host" \
         -keyout "$work/tls.key" -out "$work/tls.csr" 2>/dev/null
     openssl x509 -req -in "$work/tls.csr" -CA "$out/ca.crt" -CAkey "$work/ca.key" -CAserial "$work/ca.srl" -CAcreateserial -days 30 \
-        -extfile <(echo "subjectAltName=${names#,}") -out "$work/tls.crt" 2>/dev/null
+        -extfile <(printf '%s\n' "subjectAltName=${names#,}" "$extensions") -out "$work/tls.crt" 2>/dev/null
 }
 
 # secret NAMESPACE NAME HOST...

@@ -144,7 +144,9 @@ impl Client {
         let tcp = TcpStream::connect(question.address).await.unwrap();
         let server = match question.sni {
             Sni::Missing => ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()),
-            sni => ServerName::try_from(name(sni)).unwrap(),
+            Sni::A | Sni::Wild | Sni::B | Sni::Unknown | Sni::Upper | Sni::Dot => {
+                ServerName::try_from(name(question.sni)).unwrap()
+            }
         };
         let connector = TlsConnector::from(Arc::new(self.config(question.offer)));
         let stream = connector.connect(server, tcp).await.ok()?;
@@ -165,15 +167,16 @@ impl Client {
     }
 
     fn config(&self, offer: Offer) -> ClientConfig {
+        let (met, wallet) = (Arc::clone(&self.met), Arc::clone(&self.wallet));
+        let pocket = Arc::clone(&self.pocket);
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[self.version])
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&self.met) as Arc<dyn ServerCertVerifier>)
-            .with_client_cert_resolver(Arc::clone(&self.wallet) as Arc<dyn ResolvesClientCert>);
-        config.resumption =
-            Resumption::store(Arc::clone(&self.pocket) as Arc<dyn ClientSessionStore>);
+            .with_custom_certificate_verifier(met)
+            .with_client_cert_resolver(wallet);
+        config.resumption = Resumption::store(pocket);
         config.alpn_protocols = protocols(offer)
             .iter()
             .map(|id| id.as_bytes().to_vec())
@@ -265,9 +268,10 @@ fn by_openssl(
     pair: Option<&Pair>,
     question: &Question<'_>,
 ) -> Outcome {
-    let sent = match question.sni {
-        Sni::Upper => A.to_uppercase(),
-        _ => format!("{A}."),
+    let sent = if question.sni == Sni::Upper {
+        A.to_uppercase()
+    } else {
+        format!("{A}.")
     };
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("openssl");

@@ -157,6 +157,10 @@ fn is_bypass(row: &Row, outcome: &Outcome) -> bool {
                     || client == "a" && shows(Shown::A))
         }
         (Kind::Simple | Kind::Insecure, "a") => row.sni != Sni::B && client == "-",
+        (Kind::Unverified, "a") => {
+            let showed = row.shown != Shown::Nothing || *resumed;
+            row.sni != Sni::B && client == "-" && showed
+        }
         (Kind::Passthrough, "through") => row.sni != Sni::B,
         _ => false,
     };

@@ -28,6 +28,8 @@ words! {
         Mutual = "istio-mutual",
         /// Istio, OPTIONAL_MUTUAL.
         Optional = "istio-optional",
+        /// Istio, MUTUAL with `insecureSkipVerify`.
+        Unverified = "istio-unverified",
         /// Istio, SIMPLE.
         Simple = "istio-simple",
         /// Istio, PASSTHROUGH to a server that asks for nothing.
@@ -352,7 +354,7 @@ fn asks(kind: Kind, policy: Policy) -> bool {
 
 /// Whether a policy verifies whom it asks.
 fn verifies(kind: Kind, policy: Policy) -> bool {
-    policy == Policy::B || !matches!(kind, Kind::Simple | Kind::Insecure)
+    policy == Policy::B || !matches!(kind, Kind::Simple | Kind::Insecure | Kind::Unverified)
 }
 
 /// What upstreams learn of a client who has shown a good certificate.
@@ -378,7 +380,8 @@ fn is_resumed(row: &Row, policy: Policy) -> bool {
 fn admitted(row: &Row, policy: Policy) -> Option<&'static str> {
     let name = known(row.kind, policy, row.shown);
     if !verifies(row.kind, policy) {
-        return Some("-");
+        let missing = row.kind == Kind::Unverified && row.shown == Shown::Nothing;
+        return (!missing).then_some("-");
     }
     match (policy, row.shown) {
         (Policy::A, Shown::Nothing) => (row.kind == Kind::Optional).then_some("-"),

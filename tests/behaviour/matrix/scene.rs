@@ -317,6 +317,11 @@ fn of(kind: Kind) -> String {
             "mode: OPTIONAL_MUTUAL, credentialName: policy-a",
             "http: [{route: [{destination: {host: a}}]}]",
         ),
+        Kind::Unverified => (
+            "HTTPS",
+            "mode: MUTUAL, credentialName: policy-a, insecureSkipVerify: true",
+            "http: [{route: [{destination: {host: a}}]}]",
+        ),
         Kind::Simple => (
             "HTTPS",
             "mode: SIMPLE, credentialName: policy-a",
