@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the certificates that the examples name and writes them as Secret manifests, with the certification authority for
-# curl's --cacert beside them:  examples/secrets.sh DIRECTORY
+# Makes the certificates that the examples name and writes them as Secret manifests, with their certification authority as a
+# ConfigMap, and for curl's --cacert beside them:  examples/secrets.sh DIRECTORY
 set -euo pipefail
 out=${1:?usage: examples/secrets.sh DIRECTORY}
 mkdir -p "$out"
@@ -49,10 +49,25 @@ YAML
 secret istio-system httpbin-credential httpbin.example.com
 secret default foo-example-com-cert foo.example.com
 secret default wildcard-example-com-cert '*.wildcard.example.com'
+secret default clients-example-com-cert clients.example.com
+secret default terminated-example-com-cert terminated.example.com
+secret default secure-svc-cert secure.example.com
 secret istio-system store-credential store.example.com
 secret istio-system catalog-credential catalog.example.com
 secret istio-system webapp-credential-mtls webapp.example.com
 echo "  ca.crt: $(base64 -w0 <"$out/ca.crt")" >>"$out/webapp-credential-mtls.yaml"
+
+# For gateways that verify clients or backends.
+cat >"$out/example-ca.yaml" <<YAML
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: example-ca
+  namespace: default
+data:
+  ca.crt: |
+$(sed 's/^/    /' "$out/ca.crt")
+YAML
 
 # For clients that have to show a certificate.
 certificate client.example.com

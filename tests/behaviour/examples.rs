@@ -1,6 +1,6 @@
 //! Every manifest of `examples/` runs and answers as its comment says.
 
-use crate::support::{Answer, Directory, Gwanmun, curl, eventually, gwanmun};
+use crate::support::{Answer, Directory, Gwanmun, curl, datagram, eventually, gwanmun};
 use std::{
     collections::BTreeSet,
     fs,
@@ -35,7 +35,6 @@ impl Example {
                 &manifest.replace("- 127.0.", &format!("- 127.{network}.")),
             );
         }
-        let backends = Gwanmun::backends(&directory);
         let script = Path::new(EXAMPLES).join("secrets.sh");
         assert!(
             Command::new(script)
@@ -44,6 +43,7 @@ impl Example {
                 .unwrap()
                 .success()
         );
+        let backends = Gwanmun::backends(&directory);
         let running = Gwanmun::run(&directory, more);
         assert_eq!(running.count_errors(" ERROR "), 0);
         Self {
@@ -469,6 +469,83 @@ fn grpc_routing() {
         let logout = call("/com.example/Logout");
         assert_eq!(logout.field("grpc-status"), Some("12"), "{logout:?}");
     }
+}
+
+#[test]
+fn tls_passthrough() {
+    let example = Example::run("gateway-api", &["tls-passthrough.yaml"]);
+    let answer = example.get_tls("secure.example.com", "/", &[]);
+    assert!(
+        answer.is(200, "\"serverName\": \"secure.example.com\""),
+        "{answer:?}"
+    );
+    assert_eq!(answer.field("server"), None, "{answer:?}");
+    assert_eq!(example.get_tls("other.example.com", "/", &[]).status, 0);
+}
+
+#[test]
+fn tls_termination_to_tcp() {
+    let example = Example::run("gateway-api", &["tls-termination-to-tcp.yaml"]);
+    let answer = example.get_tls("terminated.example.com", "/", &[]);
+    assert!(answer.is(200, "\"tcp-v1\""), "{answer:?}");
+    assert!(!answer.body.contains("serverName"), "{answer:?}");
+    assert_eq!(answer.field("server"), None, "{answer:?}");
+}
+
+#[test]
+fn tcp_routing() {
+    let more = ["--map-port", "9000:0"];
+    let example = Example::run_with("gateway-api", &["tcp-routing.yaml"], &more);
+    let mut pods: Vec<String> = (0..100)
+        .map(|_| {
+            let answer = example.get(9000, "anything", "/");
+            answer.field("x-pod").unwrap().to_owned()
+        })
+        .collect();
+    pods.sort();
+    let first = pods.iter().filter(|pod| *pod == "tcp-v1").count();
+    assert!((70..100).contains(&first), "{pods:?}");
+    assert_eq!(pods.last().unwrap(), "tcp-v2");
+}
+
+#[test]
+fn udp_routing() {
+    let more = ["--map-port", "5300:0"];
+    let example = Example::run_with("gateway-api", &["udp-routing.yaml"], &more);
+    let address = example.running.udp_address(5300);
+    let answer = datagram(&address, "hello").unwrap();
+    assert!(answer.contains("\"datagram\":\"hello\""), "{answer}");
+    assert!(answer.contains("\"udp-svc\""), "{answer}");
+}
+
+#[test]
+fn client_certificates() {
+    let example = Example::run("gateway-api", &["client-certificates.yaml"]);
+    let path = |name: &str| example.directory.file(name).display().to_string();
+    let (certificate, key) = (path("client.crt"), path("client.key"));
+    let known = ["--cert", certificate.as_str(), "--key", &key];
+    let answer = example.get_tls("clients.example.com", "/", &known);
+    assert!(answer.is(200, "x-forwarded-client-cert"), "{answer:?}");
+    assert_eq!(example.get_tls("clients.example.com", "/", &[]).status, 0);
+}
+
+#[test]
+fn backend_tls() {
+    let example = Example::run("gateway-api", &["backend-tls.yaml"]);
+    let answer = example.get(80, "reencrypted.example.com", "/");
+    assert!(
+        answer.is(200, "\"serverName\": \"secure.example.com\""),
+        "{answer:?}"
+    );
+    // Another name is not the backend's.
+    let manifest = fs::read_to_string(example.directory.file("backend-tls.yaml")).unwrap();
+    let other = manifest.replace("hostname: secure.", "hostname: other.");
+    example.directory.replace("backend-tls.yaml", &other);
+    eventually(
+        "503",
+        || example.get(80, "reencrypted.example.com", "/"),
+        |answer| answer.status == 503,
+    );
 }
 
 #[test]

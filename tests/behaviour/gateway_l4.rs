@@ -2,11 +2,13 @@
 //! sockets.
 
 use crate::support::{
-    Answer, Authority, Directory, Gwanmun, Network, backend, curl, eventually, greeter, tls_server,
+    Answer, Authority, DEADLINE, Directory, Gwanmun, Network, backend, curl, datagram,
+    datagram_greeter, eventually, greeter, tls_server,
 };
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, TcpStream, UdpSocket},
     process::{Command, Stdio},
 };
 
@@ -346,4 +348,85 @@ fn a_connection_for_a_backend_that_does_not_exist_is_closed() {
     directory.write("gateway.yaml", &manifest);
     let running = run(&directory);
     assert_eq!(talk(&running, 9000, ""), "");
+}
+
+/// A Service on UDP port 80, one endpoint.
+fn udp_backend(name: &str, address: &str) -> String {
+    backend(name, address)
+        .replace("port: 80, ", "port: 80, protocol: UDP, ")
+        .replace("port: 9000}]", "port: 9000, protocol: UDP}]")
+        .replace("targetPort: 9000, protocol: UDP}]", "targetPort: 9000}]")
+}
+
+#[test]
+fn datagrams_are_shared_out_by_weight_per_client_and_stay_together() {
+    let (directory, network) = (Directory::new(), Network::new());
+    for (host, name) in [(1, "one"), (2, "two"), (3, "three")] {
+        datagram_greeter(name, &network.address(host));
+        let manifest = udp_backend(name, &network.address(host));
+        directory.write(&format!("{name}.yaml"), &manifest);
+    }
+    let weights = "  rules: [{backendRefs: [{name: one, port: 80, weight: 70}, {name: two, port: 80, weight: 30}, {name: three, port: 80, weight: 0}]}]\n";
+    let listener = "  - {name: udp, port: 9000, protocol: UDP}\n";
+    let manifest = gateway(listener) + &route("UDPRoute", "weights", weights);
+    directory.write("gateway.yaml", &manifest);
+    let running = run(&directory);
+    let address = running.udp_address(9000);
+    let answers: Vec<String> = (0..500)
+        .map(|number| datagram(&address, &format!(" {number}")).unwrap())
+        .collect();
+    let of = |name: &str| {
+        let answers = answers.iter().enumerate();
+        answers
+            .filter(|(number, answer)| **answer == format!("{name} {number}"))
+            .count()
+    };
+    let (one, two) = (of("one"), of("two"));
+    assert!(
+        one + two == 500 && (280..=420).contains(&one),
+        "{one} {two}"
+    );
+    // Datagrams of one client are one session.
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(&address).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut answers = BTreeSet::new();
+    for _ in 0..50 {
+        socket.send(b"").unwrap();
+        let mut answer = [0; 16];
+        let length = socket.recv(&mut answer).unwrap();
+        answers.insert(answer[..length].to_vec());
+    }
+    assert_eq!(answers.len(), 1, "{answers:?}");
+}
+
+#[test]
+fn udp_has_ports_of_its_own_and_a_bad_backend_answers_nothing() {
+    let (directory, network) = (Directory::new(), Network::new());
+    datagram_greeter("datagram ", &network.address(1));
+    greeter("stream ", &network.address(2));
+    directory.write("udp.yaml", &udp_backend("udp", &network.address(1)));
+    directory.write("tcp.yaml", &backend("tcp", &network.address(2)));
+    let listeners = format!("{TCP}  - {{name: udp, port: 9000, protocol: UDP}}\n");
+    let manifest = [
+        gateway(&listeners),
+        route("TCPRoute", "tcp", &to("tcp")),
+        route("UDPRoute", "udp", &to("udp")),
+    ];
+    directory.write("gateway.yaml", &manifest.concat());
+    let running = run(&directory);
+    assert_eq!(talk(&running, 9000, "x"), "stream x");
+    let ask = || datagram(&running.udp_address(9000), "x");
+    assert_eq!(ask().as_deref(), Some("datagram x"));
+    let elsewhere = to("udp").replace("name: udp", "name: udp, namespace: other");
+    let bad = [
+        gateway(&listeners),
+        route("TCPRoute", "tcp", &to("tcp")),
+        route("UDPRoute", "udp", &elsewhere),
+    ];
+    directory.write("gateway.yaml", &bad.concat());
+    eventually("silence", ask, Option::is_none);
+    assert_eq!(talk(&running, 9000, "x"), "stream x");
+    directory.write("gateway.yaml", &manifest.concat());
+    eventually("an answer", ask, Option::is_some);
 }

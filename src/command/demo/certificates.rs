@@ -1,4 +1,5 @@
-//! Certificates for the demonstration, as Secret manifests: made on every start, never kept.
+//! Certificates for the demonstration, as Secret manifests, and a ConfigMap with their authority: made
+//! on every start, never kept.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -10,7 +11,7 @@ use std::{
 };
 
 /// Namespace and name of each Secret, and the host it is for.
-const SECRETS: [(&str, &str, &str); 6] = [
+const SECRETS: [(&str, &str, &str); 9] = [
     ("istio-system", "httpbin-credential", "httpbin.example.com"),
     ("istio-system", "store-credential", "store.example.com"),
     ("istio-system", "catalog-credential", "catalog.example.com"),
@@ -25,6 +26,13 @@ const SECRETS: [(&str, &str, &str); 6] = [
         "wildcard-example-com-cert",
         "*.wildcard.example.com",
     ),
+    ("default", "clients-example-com-cert", "clients.example.com"),
+    (
+        "default",
+        "terminated-example-com-cert",
+        "terminated.example.com",
+    ),
+    ("default", "secure-svc-cert", "secure.example.com"),
 ];
 
 /// Writes the Secrets below `directory`; gives the path of the certification authority's
@@ -54,6 +62,11 @@ pub(super) fn write(directory: &Path) -> anyhow::Result<PathBuf> {
             [&certificate.pem(), &key.serialize_pem(), &authority.pem()],
         ));
     }
+    manifest.push_str(&format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: example-ca\n  namespace: default\n\
+         data:\n  ca.crt: |\n{}",
+        block(&authority.pem())
+    ));
     fs::write(directory.join("secrets.yaml"), manifest)?;
     let path = directory.join("ca.crt");
     fs::write(&path, authority.pem())?;
@@ -62,11 +75,6 @@ pub(super) fn write(directory: &Path) -> anyhow::Result<PathBuf> {
 
 /// A Secret manifest with its content as text.
 fn secret(namespace: &str, name: &str, [certificate, key, authority]: [&str; 3]) -> String {
-    let block = |text: &str| {
-        text.lines()
-            .map(|line| format!("    {line}\n"))
-            .collect::<String>()
-    };
     format!(
         "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
          stringData:\n  tls.crt: |\n{}  tls.key: |\n{}  ca.crt: |\n{}---\n",
@@ -74,4 +82,8 @@ fn secret(namespace: &str, name: &str, [certificate, key, authority]: [&str; 3])
         block(key),
         block(authority)
     )
+}
+
+fn block(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
 }

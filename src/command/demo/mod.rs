@@ -33,10 +33,12 @@ use std::{
 };
 
 /// Ports of the examples and where the demonstration binds them, if they are free.
-const PORTS: [(u16, u16); 6] = [
+const PORTS: [(u16, u16); 8] = [
     (80, 10080),
     (443, 10443),
+    (5300, 15300),
     (8080, 18080),
+    (9000, 19000),
     (15443, 15443),
     (31400, 31400),
     (31402, 31402),

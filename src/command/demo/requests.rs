@@ -145,7 +145,7 @@ const CASES: &[(&str, &[Case])] = &[
         ],
     ),
     (
-        "Gateway API: routes, headers, weights, redirects, TLS, namespaces, gRPC",
+        "Gateway API: routes, headers, weights, redirects, TLS, TCP, namespaces, gRPC",
         &[
             get(80, "example.com", "/", 200, &["example-svc"]),
             get(80, "foo.example.com", "/login", 200, &["foo-svc"]),
@@ -166,6 +166,9 @@ const CASES: &[(&str, &[Case])] = &[
             get(80, "rewrite.example.com", "/cardamom", 200, &["/fennel"]),
             get(443, "foo.example.com", "/", 200, &["foo-svc"]),
             get(443, "a.wildcard.example.com", "/", 200, &["bar-svc"]),
+            get(443, "secure.example.com", "/", 200, &["serverName"]),
+            get(80, "reencrypted.example.com", "/", 200, &["serverName"]),
+            get(9000, "tcp.example.com", "/", 200, &["tcp-v1", "tcp-v2"]),
             get(80, "shop.example.com", "/content", 200, &["content-svc"]),
             Case {
                 scheme: Scheme::Grpc,

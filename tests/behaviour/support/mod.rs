@@ -15,10 +15,11 @@ pub(crate) use curl::{Answer, curl};
 pub(crate) use load::Load;
 pub(crate) use manifests::{Network, backend, gateway_api_route, istio_gateway, virtual_service};
 pub(crate) use process::{Gwanmun, gwanmun, with_input};
-pub(crate) use servers::{greeter, shown, tls_server};
+pub(crate) use servers::{datagram_greeter, greeter, shown, tls_server};
 
 use std::{
     fs,
+    net::UdpSocket,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -47,6 +48,20 @@ pub(crate) fn eventually<T: std::fmt::Debug>(
             "not in time: {what}; last seen: {answer:#?}"
         );
     }
+}
+
+/// Sends a datagram from a new port and gives the answer; nothing if there is none for a second.
+pub(crate) fn datagram(to: &str, text: &str) -> Option<String> {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // Connected: only what this address sends is received.
+    socket.connect(to).unwrap();
+    socket.send(text.as_bytes()).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let mut answer = [0; 2048];
+    let length = socket.recv(&mut answer).ok()?;
+    Some(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
 /// A directory of manifests that a test edits.

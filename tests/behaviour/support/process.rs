@@ -188,8 +188,17 @@ impl Gwanmun {
         running
     }
 
-    /// The address bound for a port of the manifests, e.g. `127.0.0.1:40123`.
+    /// The address bound for a TCP port of the manifests, e.g. `127.0.0.1:40123`.
     pub(crate) fn address(&self, port: u16) -> String {
+        self.address_of("tcp", port)
+    }
+
+    /// The address bound for a UDP port of the manifests.
+    pub(crate) fn udp_address(&self, port: u16) -> String {
+        self.address_of("udp", port)
+    }
+
+    fn address_of(&self, transport: &str, port: u16) -> String {
         let suffix = format!(":{port}");
         let line = eventually(
             &format!("a listener for port {port}"),
@@ -200,12 +209,11 @@ impl Gwanmun {
         let found = lines.iter().rev().find_map(|line| {
             let (_, rest) = line.split_once("listening on ")?;
             let (address, listener) = rest.split_once(" for ")?;
-            listener
-                .trim()
-                .ends_with(&suffix)
+            let listener = listener.trim();
+            (listener.starts_with(transport) && listener.ends_with(&suffix))
                 .then(|| address.to_owned())
         });
-        found.unwrap_or_else(|| panic!("no listener for port {port}; {line}"))
+        found.unwrap_or_else(|| panic!("no listener for {transport} port {port}; {line}"))
     }
 
     /// The address of `admin interface`, `metrics` or `readiness`.

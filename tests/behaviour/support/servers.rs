@@ -9,7 +9,7 @@ use rustls::{
 };
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     sync::Arc,
     thread,
 };
@@ -27,6 +27,18 @@ pub(crate) fn greeter(name: &'static str, address: &str) {
                 _ = stream.read_to_end(&mut got);
                 _ = stream.write_all(&got);
             });
+        }
+    });
+}
+
+/// Repeats datagrams after its name; on port 9000.
+pub(crate) fn datagram_greeter(name: &'static str, address: &str) {
+    let socket = UdpSocket::bind((address, 9000)).unwrap();
+    thread::spawn(move || {
+        let mut datagram = [0; 2048];
+        while let Ok((length, peer)) = socket.recv_from(&mut datagram) {
+            let answer = [name.as_bytes(), &datagram[..length]].concat();
+            _ = socket.send_to(&answer, peer);
         }
     });
 }
