@@ -94,10 +94,10 @@ impl Bench {
             "upstream_cluster",
             "requested_server_name",
         ]
-        .map(|key| match &line[key] {
-            Value::Null => "-".to_owned(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
+        .map(|key| match (line[key].is_null(), line[key].as_str()) {
+            (true, _) => "-".to_owned(),
+            (false, Some(text)) => text.to_owned(),
+            (false, None) => line[key].to_string(),
         })
         .join(" ")
     }
