@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help deps demo test check fmt-check lint go-lint layers doc length deny bench golden tls-grade fmt cluster cluster-down cluster-test conformance
+.PHONY: help deps demo test check fmt-check lint go-lint layers doc length deny bench bench-rotation golden tls-grade fmt cluster cluster-down cluster-test conformance
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: deps ## Measure against nginx, HAProxy and Envoy
 
 tls-grade: deps ## Grade the default TLS policy: testssl.sh, sslyze, openssl
 	.make/tls-grade
+bench-rotation: deps ## Replace certificates 1,000 times under 200 handshakes a second
+	$(CARGO) build --release --locked
+	python3 bench/rotation.py
 
 golden: deps ## Rewrite golden expectations, then review the diff
 	INSTA_UPDATE=always INSTA_FORCE_PASS=1 $(CARGO) test --package gwanmun-translate --locked --test golden
