@@ -3,6 +3,7 @@
 use crate::{SecretKey, SourceRef};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
+use zeroize::Zeroizing;
 
 /// A certificate with its key, or trust anchors.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -87,20 +88,33 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// PEM text of a private key. Neither `Debug` nor dumps show it; only the wire form does.
+/// PEM text of a private key. Neither `Debug` nor dumps show it; only the wire form does. Memory is
+/// wiped when the last copy is dropped.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct PrivatePem(Arc<str>);
+#[serde(from = "String", into = "String")]
+pub struct PrivatePem(Arc<Zeroizing<String>>);
 
 impl PrivatePem {
     /// Wraps PEM text without checking it.
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Arc::new(Zeroizing::new(text.into())))
     }
 
     /// The PEM text, for building a signing key. Never write it anywhere.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for PrivatePem {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<PrivatePem> for String {
+    fn from(pem: PrivatePem) -> Self {
+        pem.reveal().to_owned()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `gwanmun config`: the compiled configuration, as `istioctl proxy-config` prints it.
 
 mod endpoints;
+mod secrets;
 mod tables;
 
 use crate::{
@@ -53,9 +54,12 @@ fn text(section: Section, target: &Target, resources: &[Resource]) -> anyhow::Re
         },
         Section::Listeners => tables::listeners(resources).to_string(),
         Section::Routes => tables::routes(resources).to_string(),
-        Section::Secrets => {
-            tables::secrets(resources, jiff::Timestamp::now().as_second()).to_string()
-        }
+        Section::Secrets => match target {
+            Target::Offline(_) => {
+                secrets::configured(resources, jiff::Timestamp::now().as_second()).to_string()
+            }
+            Target::Running(_) => secrets::running(&target.get("/certs")?),
+        },
     })
 }
 

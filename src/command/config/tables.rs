@@ -2,11 +2,9 @@
 //! `istioctl proxy-config`.
 
 use crate::table::Table;
-use gwanmun_certs::{Certificate, Validity};
 use gwanmun_ir::{
     AppProtocol, BindAddress, Cluster, Discovery, DnsMode, FilterChain, HttpMatch, L4Route,
-    L4Target, PathMatch, Resource, Route, Secret, SecretMaterial, Security, SourceRef, StringMatch,
-    Target,
+    L4Target, PathMatch, Resource, Route, Security, SourceRef, StringMatch, Target,
 };
 use std::collections::BTreeMap;
 
@@ -107,59 +105,6 @@ pub(super) fn clusters(resources: &[Resource]) -> Table {
     }
     table.sort();
     table
-}
-
-/// Certificates, and whether they are valid `now` (seconds since the Unix epoch).
-pub(super) fn secrets(resources: &[Resource], now: i64) -> Table {
-    let header = [
-        "RESOURCE NAME",
-        "TYPE",
-        "STATUS",
-        "VALID CERT",
-        "SERIAL NUMBER",
-        "NOT AFTER",
-        "NOT BEFORE",
-    ];
-    let mut table = Table::new(&header);
-    for resource in resources {
-        let Resource::Secret(secret) = resource else {
-            continue;
-        };
-        let (kind, pem) = match &secret.material {
-            SecretMaterial::Anchors { certificates, .. } => ("CA", Some(certificates)),
-            SecretMaterial::AnchorFiles { .. } => ("CA", None),
-            SecretMaterial::KeyPairFiles { .. } => ("Cert Chain", None),
-            SecretMaterial::Invalid { .. } => ("-", None),
-            SecretMaterial::KeyPair { certificates, .. } => ("Cert Chain", Some(certificates)),
-        };
-        table.row(secret_row(secret, kind, pem.map(|pem| pem.as_str()), now));
-    }
-    table
-}
-
-fn secret_row(secret: &Secret, kind: &str, pem: Option<&str>, now: i64) -> Vec<String> {
-    let certificate = pem.and_then(|pem| Certificate::parse_chain(pem).ok()?.into_iter().next());
-    let mut row = vec![secret.key.to_string(), kind.to_owned()];
-    let Some(certificate) = certificate else {
-        row.extend(["INVALID", "false", "", "", ""].map(str::to_owned));
-        return row;
-    };
-    let Validity {
-        not_before,
-        not_after,
-    } = certificate.validity();
-    let time = |seconds: i64| {
-        jiff::Timestamp::from_second(seconds)
-            .map_or_else(|_| "-".to_owned(), |time| time.to_string())
-    };
-    row.extend([
-        "ACTIVE".to_owned(),
-        certificate.validity().contains(now).to_string(),
-        certificate.serial().to_owned(),
-        time(not_after),
-        time(not_before),
-    ]);
-    row
 }
 
 fn chains(resources: &[Resource]) -> Vec<&FilterChain> {

@@ -73,11 +73,14 @@ impl Secrets {
                 .into_iter()
                 .filter(|step| *step > now)
                 .fold(next, i64::min);
+            if !last.expires_within(now, AHEAD) {
+                continue;
+            }
             let date = rfc3339(u64::try_from(end).unwrap_or_default());
             let title = last.title();
             if last.validity().is_over(now) {
                 ending.push((key.clone(), format!("{what} `{title}` ended on {date}")));
-            } else if last.expires_within(now, AHEAD) {
+            } else {
                 let text = format!("{what} `{title}` ends on {date}, in less than 30 days");
                 ending.push((key.clone(), text));
             }
