@@ -167,6 +167,10 @@ pub(crate) struct WorkloadArgs {
     /// Another class name that is ours, e.g. istio; repeatable
     #[arg(long, value_name = "NAME")]
     pub(crate) gateway_class: Vec<String>,
+    /// Revision of this workload: Istio's objects labelled istio.io/rev with another are left out
+    /// [default: those of every revision are served]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) revision: Option<String>,
     /// Istio compatibility version, e.g. 1.17 [default: current]
     #[arg(long, value_name = "VERSION")]
     pub(crate) compat: Option<Compat>,
@@ -178,6 +182,7 @@ impl Default for WorkloadArgs {
             label: Vec::new(),
             namespace: "istio-system".to_owned(),
             gateway_class: Vec::new(),
+            revision: None,
             compat: None,
         }
     }

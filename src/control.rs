@@ -39,6 +39,7 @@ pub(crate) fn options(workload: &WorkloadArgs) -> Options {
             .collect(),
         namespace: workload.namespace.clone(),
         gateway_classes: workload.gateway_class.clone(),
+        revision: workload.revision.clone(),
         compat: workload.compat.unwrap_or(Compat::CURRENT),
         ..Options::default()
     }

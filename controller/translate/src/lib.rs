@@ -31,6 +31,7 @@ use output::Sink;
 pub fn translate_all(store: &Store, options: &Options) -> Translation {
     let mut sink = Sink::default();
     finding::unknown_fields(store, &mut sink);
+    let store = &*istio::revision::ours(store, options, &mut sink);
     gateway_api::translate(store, options, &mut sink);
     istio::translate(store, options, &mut sink);
     sink.finish()

@@ -16,6 +16,9 @@ pub struct Options {
     pub root_namespace: String,
     /// Istio version whose defaults apply.
     pub compat: Compat,
+    /// Our revision: Istio's objects that are labelled `istio.io/rev` with another are left out.
+    /// Absent means that those of every revision are ours.
+    pub revision: Option<String>,
     /// DNS suffix of Services.
     pub cluster_domain: String,
     /// What the gateway said about its listeners; an absent one is pending.
@@ -32,6 +35,7 @@ impl Default for Options {
             gateway_classes: Vec::new(),
             root_namespace: "istio-system".to_owned(),
             compat: Compat::CURRENT,
+            revision: None,
             cluster_domain: "cluster.local".to_owned(),
             reports: BTreeMap::new(),
             addresses: Vec::new(),

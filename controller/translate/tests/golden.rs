@@ -5,7 +5,8 @@
 //!
 //! - `golden/AREA/_base.yaml`, if there, is read before every case of its directory.
 //! - A line `# options: {"labels": {"istio": "ingressgateway"}}` changes the [`Options`]:
-//!   `labels`, `namespace`, `gatewayClasses`, `rootNamespace`, `compat`, `addresses`, and `bound`,
+//!   `labels`, `namespace`, `gatewayClasses`, `rootNamespace`, `revision`, `compat`, `addresses`,
+//!   and `bound`,
 //!   the keys of listeners that a gateway reports as bound (`["*"]`: all). `show` limits the
 //!   output to `findings` and to entries that start so: `route HTTPRoute`, `status Gateway`.
 //! - `$(certificate NAME)` and `$(key NAME)` become the PEM of a certificate for the name, made for

@@ -20,6 +20,7 @@ mod others;
 mod policy;
 mod ports;
 mod retry;
+pub(crate) mod revision;
 mod route;
 mod secret;
 mod server;

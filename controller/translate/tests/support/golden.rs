@@ -74,6 +74,7 @@ fn options(text: &str) -> (Options, Vec<String>, Vec<String>) {
             "namespace" => options.namespace = string(),
             "gatewayClasses" => options.gateway_classes = strings(),
             "rootNamespace" => options.root_namespace = string(),
+            "revision" => options.revision = Some(string()),
             "compat" => options.compat = string().parse().unwrap(),
             "addresses" => options.addresses = strings(),
             "bound" => bound = strings(),
