@@ -81,6 +81,9 @@ fn optional() -> ClientCertificates {
     ClientCertificates::Optional(validation("ca"))
 }
 
+/// A change, and its name.
+type Change<'c> = (&'c str, &'c dyn Fn(&Scene));
+
 /// The connection is told to ask elsewhere, and ended.
 fn assert_sent_away(tls: &mut Tls, what: &str) {
     for path in ["/", "/nowhere"] {
@@ -117,7 +120,7 @@ fn a_connection_does_not_outlive_what_it_was_asked() {
 
 #[test]
 fn a_connection_ends_when_its_certificate_is_accepted_no_longer() {
-    let changes: [(&str, &dyn Fn(&Scene)); 5] = [
+    let changes: [Change<'_>; 5] = [
         ("another authority", &|scene| {
             let other = Authority::new().certificate();
             scene.gateway.upsert(vec![anchors("ca", &other, None)]);

@@ -5,12 +5,10 @@
 mod support;
 
 use gwanmun_ir::Resource;
+use parking_lot::Mutex;
 use rcgen::{CertificateParams, KeyPair};
 use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     time::{Duration, Instant},
 };
 use support::{
