@@ -5,6 +5,8 @@ mod asking;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod following;
