@@ -289,8 +289,7 @@ def table(rows, results, errors, kib, peers):
     return lines
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options(parser):
     parser.add_argument("--gwanmun", default=str(ROOT / "target/release/gwanmun"))
     parser.add_argument("--pingora", default=str(HERE / "pingora-proxy/target/release/bench-pingora-proxy"))
     parser.add_argument("--envoy", default=str(HERE / ".venv/bin/envoy"))
@@ -299,6 +298,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--idle", type=int, default=3000, help="idle connections per kind; 0 skips memory")
+
+
+def main():
+    # It uses this module as well.
+    import l4
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options(parser)
+    l4.options(parser)
     arguments = parser.parse_args()
     rows = [r for r in ROWS if r.name in arguments.rows.split(",")]
     peers = [p for p in arguments.peers.split(",") if p]
@@ -326,6 +333,8 @@ def main():
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results/latest.md").write_text("\n".join(lines) + "\n")
     (HERE / "results/latest.json").write_text(json.dumps({"cpu_us": results, "memory_kib": kib}, indent=1) + "\n")
+    if arguments.l4_rows or arguments.certificates:
+        l4.main(arguments)
 
 
 if __name__ == "__main__":
