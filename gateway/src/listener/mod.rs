@@ -5,6 +5,8 @@ mod admission;
 mod client;
 mod connection;
 mod drain;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handshake;
 mod hello;
 mod io;

@@ -15,6 +15,8 @@
 
 mod caps;
 mod datagram;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod session;
 mod table;
 
