@@ -82,7 +82,9 @@ impl TokenAdmission {
             .is_some_and(|audiences| audiences.iter().any(|one| one == AUDIENCE));
         if status.authenticated != Some(true) || !for_us {
             return Err(Refusal::Unauthenticated(
-                status.error.unwrap_or_else(|| "the token is not valid".to_owned()),
+                status
+                    .error
+                    .unwrap_or_else(|| "the token is not valid".to_owned()),
             ));
         }
         let user = status.user.unwrap_or_default();

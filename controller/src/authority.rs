@@ -139,7 +139,10 @@ pub(crate) struct Issued {
 
 impl Issued {
     /// Makes `identity` present it, or a new one.
-    pub(crate) fn present(&self, identity: Option<&Identity>) -> Result<Option<Identity>, MaterialError> {
+    pub(crate) fn present(
+        &self,
+        identity: Option<&Identity>,
+    ) -> Result<Option<Identity>, MaterialError> {
         match identity {
             Some(identity) => {
                 identity.replace(&self.chain, &self.key)?;
@@ -152,7 +155,9 @@ impl Issued {
 
 fn held(secret: &Secret) -> Result<Authorities, AuthorityError> {
     let bytes = secret.data.as_ref().and_then(|data| data.get(KEY));
-    Ok(serde_json::from_slice(&bytes.ok_or(AuthorityError::Empty)?.0)?)
+    Ok(serde_json::from_slice(
+        &bytes.ok_or(AuthorityError::Empty)?.0,
+    )?)
 }
 
 fn data(authorities: &Authorities) -> Result<BTreeMap<String, ByteString>, AuthorityError> {
@@ -163,7 +168,10 @@ fn data(authorities: &Authorities) -> Result<BTreeMap<String, ByteString>, Autho
 impl Authorities {
     /// Whether the newest one ends soon.
     fn is_due(&self, now: Timestamp) -> bool {
-        let left = self.0.last().map(|newest| newest.not_after.duration_since(now));
+        let left = self
+            .0
+            .last()
+            .map(|newest| newest.not_after.duration_since(now));
         left.is_none_or(|left| left < SignedDuration::from_hours(REPLACE_HOURS))
     }
 

@@ -103,7 +103,11 @@ async fn installed(client: &Client, kind: Kind) -> Result<Option<ApiResource>, k
         return Ok(Some(named(kind.version())));
     }
     let groups = client.list_api_groups().await?;
-    let Some(group) = groups.groups.into_iter().find(|group| group.name == kind.group()) else {
+    let Some(group) = groups
+        .groups
+        .into_iter()
+        .find(|group| group.name == kind.group())
+    else {
         return Ok(None);
     };
     let mut versions: Vec<String> = group.versions.into_iter().map(|one| one.version).collect();
@@ -112,7 +116,11 @@ async fn installed(client: &Client, kind: Kind) -> Result<Option<ApiResource>, k
     for version in versions {
         let path = format!("{}/{version}", kind.group());
         let resources = client.list_api_group_resources(&path).await?;
-        if resources.resources.iter().any(|one| one.name == kind.plural()) {
+        if resources
+            .resources
+            .iter()
+            .any(|one| one.name == kind.plural())
+        {
             return Ok(Some(named(&version)));
         }
     }
@@ -198,8 +206,7 @@ fn read(kind: Kind, object: DynamicObject) -> Result<Seen, Box<Event>> {
         object.metadata.name.as_deref().unwrap_or_default(),
     );
     let unreadable = |message: String| Box::new(Event::Unreadable(key.clone(), message));
-    let mut value =
-        serde_json::to_value(object).map_err(|error| unreadable(error.to_string()))?;
+    let mut value = serde_json::to_value(object).map_err(|error| unreadable(error.to_string()))?;
     let Some(fields) = value.as_object_mut() else {
         return Err(unreadable("it is not an object".to_owned()));
     };
@@ -259,7 +266,8 @@ impl Standing {
         let meta = &seen.object.meta;
         let key = ObjectKey::new(seen.object.body.kind(), &meta.namespace, &meta.name);
         let status = std::mem::take(&mut seen.status);
-        self.0.insert(key.clone(), (meta.resource_version.clone(), status));
+        self.0
+            .insert(key.clone(), (meta.resource_version.clone(), status));
         key
     }
 

@@ -115,7 +115,10 @@ fn timed(condition: &Condition, standing: Option<&Value>, now: &str) -> Value {
     let mut value = serde_json::to_value(condition).unwrap_or_default();
     let same = standing.filter(|one| text(one, "status") == text(&value, "status"));
     let time = same.map(|one| text(one, "lastTransitionTime"));
-    let time = time.filter(|time| !time.is_empty()).unwrap_or(now).to_owned();
+    let time = time
+        .filter(|time| !time.is_empty())
+        .unwrap_or(now)
+        .to_owned();
     if let Some(fields) = value.as_object_mut() {
         fields.insert("lastTransitionTime".to_owned(), Value::String(time));
     }
@@ -193,7 +196,10 @@ fn with_times(mut entry: Value, standing: Option<&Value>, now: &str) -> Value {
             .find(|one| text(one, "type") == text(condition, "type"));
         let same = earlier.filter(|one| text(one, "status") == text(condition, "status"));
         let time = same.map(|one| text(one, "lastTransitionTime"));
-        let time = time.filter(|time| !time.is_empty()).unwrap_or(now).to_owned();
+        let time = time
+            .filter(|time| !time.is_empty())
+            .unwrap_or(now)
+            .to_owned();
         if let Some(fields) = condition.as_object_mut() {
             fields.insert("lastTransitionTime".to_owned(), Value::String(time));
         }
@@ -293,10 +299,19 @@ mod tests {
         assert_eq!(parents.len(), 2, "{after:#}");
         assert_eq!(parents[0]["controllerName"], "other.io/c");
         let types = |value: &Value| -> Vec<String> {
-            list(Some(value)).iter().map(|one| text(one, "type").to_owned()).collect()
+            list(Some(value))
+                .iter()
+                .map(|one| text(one, "type").to_owned())
+                .collect()
         };
-        assert_eq!(types(&parents[1]["conditions"]), ["example.com/Probed", "Accepted"]);
-        assert_eq!(types(&after["conditions"]), ["example.com/Audited", "Accepted"]);
+        assert_eq!(
+            types(&parents[1]["conditions"]),
+            ["example.com/Probed", "Accepted"]
+        );
+        assert_eq!(
+            types(&after["conditions"]),
+            ["example.com/Audited", "Accepted"]
+        );
     }
 
     #[test]

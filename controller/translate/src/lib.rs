@@ -8,6 +8,7 @@
 //! `backend`, so that one backend port is one cluster.
 
 mod backend;
+mod engine;
 mod finding;
 mod gateway_api;
 mod istio;
@@ -17,8 +18,9 @@ mod output;
 mod proxy_protocol;
 mod store;
 
+pub use engine::{Engine, Infrastructure, Tick, Workload};
 pub use finding::{Code, Finding, Severity};
-pub use options::{Compat, InvalidCompat, Options};
+pub use options::{Compat, InvalidCompat, Options, Placement};
 pub use output::{
     Address, AncestorStatus, Condition, ConditionStatus, FeatureName, ListenerStatus,
     ParentReference, ParentStatus, RouteGroupKind, Status, Translation,

@@ -24,9 +24,14 @@ pub(crate) fn cluster(port: u16, subset: &str, host: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
 }
 
-/// Key of the listener of an address and port; both APIs share sockets. Listeners on the
-/// gateway's default address are keyed `0.0.0.0`.
-pub(crate) fn listener(address: BindAddress, port: u16, transport: Transport) -> ListenerKey {
+/// Key of the listener of an address and port; both APIs share sockets within a
+/// [scope](crate::Placement::scope). Listeners on the gateway's default address are keyed `0.0.0.0`.
+pub(crate) fn listener(
+    scope: &str,
+    address: BindAddress,
+    port: u16,
+    transport: Transport,
+) -> ListenerKey {
     let transport = match transport {
         Transport::Tcp => "tcp",
         Transport::Udp => "udp",
@@ -36,7 +41,7 @@ pub(crate) fn listener(address: BindAddress, port: u16, transport: Transport) ->
         BindAddress::Ip(std::net::IpAddr::V4(ip)) => ip.to_string(),
         BindAddress::Ip(std::net::IpAddr::V6(ip)) => format!("[{ip}]"),
     };
-    ListenerKey::new(format!("{transport}/{address}:{port}"))
+    ListenerKey::new(format!("{scope}{transport}/{address}:{port}"))
 }
 
 /// The order of a filter chain among equally specific ones: oldest object first, as

@@ -1,5 +1,6 @@
 //! What translation knows besides the objects.
 
+use gwanmun_api::ObjectKey;
 use gwanmun_ir::{ListenerKey, ListenerState};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -25,6 +26,29 @@ pub struct Options {
     pub reports: BTreeMap<ListenerKey, ListenerState>,
     /// Addresses at which clients reach this gateway, for `status.addresses`.
     pub addresses: Vec<String>,
+    /// Where Gateways of the Gateway API run.
+    pub placement: Placement,
+}
+
+/// Where Gateways of the Gateway API run.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Placement {
+    /// All of them in this process, which binds the addresses they ask for.
+    #[default]
+    Shared,
+    /// Each in processes of its own, behind a Service that has the addresses it asks for: those at
+    /// which each is reached, by key.
+    Own(BTreeMap<ObjectKey, Vec<String>>),
+}
+
+impl Placement {
+    /// What sets a Gateway's sockets apart from those of others.
+    pub(crate) fn scope(&self, gateway: &ObjectKey) -> String {
+        match self {
+            Self::Shared => String::new(),
+            Self::Own(_) => format!("{}/{}/", gateway.namespace, gateway.name),
+        }
+    }
 }
 
 impl Default for Options {
@@ -39,6 +63,7 @@ impl Default for Options {
             cluster_domain: "cluster.local".to_owned(),
             reports: BTreeMap::new(),
             addresses: Vec::new(),
+            placement: Placement::Shared,
         }
     }
 }

@@ -44,6 +44,7 @@ impl Listener<'_> {
         &mut self,
         cx: &mut Context<'_, '_>,
         owner: &Object,
+        scope: &str,
         binds: &[BindAddress],
     ) {
         if !self.is_placed() {
@@ -58,7 +59,7 @@ impl Listener<'_> {
             cx.sink.resource(Resource::Secret(secret.clone()));
         }
         for (index, bind) in binds.iter().enumerate() {
-            let chain = self.chain(owner, *bind, index == 0);
+            let chain = self.chain(owner, scope, *bind, index == 0);
             self.chains.push(Chain {
                 key: chain.key.clone(),
                 socket: chain.listener.clone(),
@@ -84,7 +85,7 @@ impl Listener<'_> {
         self.certificates.iter().filter(|_| !self.closed)
     }
 
-    fn chain(&self, owner: &Object, bind: BindAddress, first: bool) -> FilterChain {
+    fn chain(&self, owner: &Object, scope: &str, bind: BindAddress, first: bool) -> FilterChain {
         let (kind, meta) = (owner.kind(), &owner.meta);
         let name = format!(
             "{kind}/{}/{}/{}",
@@ -98,7 +99,7 @@ impl Listener<'_> {
         FilterChain {
             rank: (created, format!("{object} {}", self.entry.name)),
             key: ChainKey::new(key),
-            listener: names::listener(bind, self.entry.port, self.transport()),
+            listener: names::listener(scope, bind, self.entry.port, self.transport()),
             matches: ChainMatch {
                 hostnames: self.hostname.iter().flatten().cloned().collect(),
             },

@@ -171,7 +171,7 @@ impl Sockets {
             let port = listener.entry.port;
             let transport = listener.transport();
             let binds = binds.iter();
-            binds.map(move |bind| names::listener(*bind, port, transport))
+            binds.map(move |bind| names::listener("", *bind, port, transport))
         };
         let refused = |message| Some(Decision::no(Reason::PortUnavailable, message));
         if keys()

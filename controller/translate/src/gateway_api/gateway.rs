@@ -12,10 +12,14 @@ use super::{
     listener::{Listener, Owner},
     status::{Decision, Reason},
 };
-use crate::{Code, Ref, Severity};
+use crate::{Code, Placement, Ref, Severity};
 use gwanmun_api::{
     Kind, Object, ObjectKey,
-    gateway_api::{AddressType, FromNamespaces, GROUP, Gateway, GatewayAddress, ListenerSet},
+    core::ConfigMap,
+    gateway_api::{
+        AddressType, FromNamespaces, GROUP, Gateway, GatewayAddress, ListenerSet,
+        LocalObjectReference,
+    },
 };
 use gwanmun_ir::{BindAddress, Resource, SecretKey};
 use std::{
@@ -256,22 +260,29 @@ impl<'a> Family<'a> {
         else {
             return;
         };
-        let binds: Vec<BindAddress> = if gateway.binds.is_empty() {
-            vec![BindAddress::Any]
-        } else {
-            gateway.binds.iter().copied().map(BindAddress::Ip).collect()
+        let binds: Vec<BindAddress> = match cx.options.placement {
+            Placement::Shared if !gateway.binds.is_empty() => {
+                gateway.binds.iter().copied().map(BindAddress::Ip).collect()
+            }
+            // A Service has the addresses, and sends what comes to them to any.
+            Placement::Shared | Placement::Own(_) => vec![BindAddress::Any],
         };
         let gateway = self.gateway.key();
+        let scope = cx.options.placement.scope(&gateway);
         for parent in &mut self.members {
             let object = parent.object;
             for listener in &mut parent.listeners {
-                if let Some(refusal) = sockets.claim(&gateway, listener, &binds) {
+                let refusal = match &cx.options.placement {
+                    Placement::Shared => sockets.claim(&gateway, listener, &binds),
+                    Placement::Own(_) => None,
+                };
+                if let Some(refusal) = refusal {
                     let (severity, code) = (Severity::Error, Code::NotAccepted);
                     cx.tell(severity, code, object, &listener.field, &refusal.message);
                     listener.accepted = refusal;
                     listener.closed = false;
                 }
-                listener.place(cx, object, &binds);
+                listener.place(cx, object, &scope, &binds);
             }
         }
     }
@@ -285,7 +296,7 @@ impl<'a> Parent<'a> {
         frontend: &Rc<Frontend>,
     ) -> Self {
         let content: &'a Gateway = gateway.content;
-        let (accepted, field, binds) = match acceptance(content, served) {
+        let (accepted, field, binds) = match acceptance(cx, gateway, served) {
             Ok(binds) => (Decision::yes(Reason::Accepted), "", binds),
             Err((field, decision)) => (decision, field, Vec::new()),
         };
@@ -327,16 +338,23 @@ impl<'a> Parent<'a> {
 }
 
 /// The addresses to bind, or why the Gateway cannot be accepted at all, and which field says so.
-fn acceptance(gateway: &Gateway, served: bool) -> Result<Vec<IpAddr>, (&'static str, Decision)> {
+fn acceptance(
+    cx: &Context<'_, '_>,
+    gateway: Ref<'_, Gateway>,
+    served: bool,
+) -> Result<Vec<IpAddr>, (&'static str, Decision)> {
     if !served {
         let decision = Decision::pending("the GatewayClass is not accepted");
         return Err(("spec.gatewayClassName", decision));
     }
     let infrastructure = gateway.spec.infrastructure.as_ref();
-    if let Some(parameters) = infrastructure.and_then(|wanted| wanted.parameters_ref.as_ref()) {
+    let parameters = infrastructure.and_then(|wanted| wanted.parameters_ref.as_ref());
+    if let Some(parameters) = parameters
+        && !has_parameters(cx, gateway.namespace(), parameters)
+    {
         let message = format!(
-            "parameters of kind `{}` of group `{}` are not supported",
-            parameters.kind, parameters.group
+            "parameters `{}` of kind `{}` of group `{}` do not exist or are not supported",
+            parameters.name, parameters.kind, parameters.group
         );
         let decision = Decision::no(Reason::InvalidParameters, message);
         return Err(("spec.infrastructure.parametersRef", decision));
@@ -356,6 +374,25 @@ fn acceptance(gateway: &Gateway, served: bool) -> Result<Vec<IpAddr>, (&'static 
     }
     // Binding every address includes the particular ones.
     Ok(if any { Vec::new() } else { binds })
+}
+
+/// Whether parameters can be used: those of pods of the Gateway's own, in a ConfigMap that exists.
+fn has_parameters(
+    cx: &Context<'_, '_>,
+    namespace: &str,
+    parameters: &LocalObjectReference,
+) -> bool {
+    let exists = || {
+        cx.store
+            .get::<ConfigMap>(namespace, &parameters.name)
+            .is_some()
+    };
+    match cx.options.placement {
+        Placement::Shared => false,
+        Placement::Own(_) => {
+            parameters.group.is_empty() && parameters.kind == "ConfigMap" && exists()
+        }
+    }
 }
 
 /// The address to bind, nothing where any will do, or what is wrong with it.

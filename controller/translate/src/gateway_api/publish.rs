@@ -6,7 +6,9 @@ use super::{
     listener::Listener,
     status::{Decision, Reason},
 };
-use crate::{Address, Condition, ConditionStatus, ListenerStatus, Options, RouteGroupKind, Status};
+use crate::{
+    Address, Condition, ConditionStatus, ListenerStatus, Options, Placement, RouteGroupKind, Status,
+};
 use gwanmun_api::Kind;
 use gwanmun_ir::ListenerState;
 use std::net::IpAddr;
@@ -222,8 +224,17 @@ fn overall(outcomes: &[Outcome]) -> Decision {
     }
 }
 
-/// Requested addresses on which a socket could not be bound.
+/// Requested addresses on which a socket could not be bound, or which the Service did not get.
 fn unusable_addresses(options: &Options, parent: &Parent<'_>, sets: &[&Parent<'_>]) -> Vec<IpAddr> {
+    if let Placement::Own(reached) = &options.placement {
+        let reached = reached.get(&parent.gateway);
+        return parent
+            .binds
+            .iter()
+            .filter(|wanted| !reached.is_some_and(|reached| reached.contains(&wanted.to_string())))
+            .copied()
+            .collect();
+    }
     let sockets = || {
         std::iter::once(&parent)
             .chain(sets)
@@ -252,9 +263,13 @@ fn addresses(options: &Options, parent: &Parent<'_>, unusable: &[IpAddr]) -> Vec
         return Vec::new();
     }
     if parent.binds.is_empty() {
-        return options
-            .addresses
-            .iter()
+        let reached = match &options.placement {
+            Placement::Shared => Some(&options.addresses),
+            Placement::Own(reached) => reached.get(&parent.gateway),
+        };
+        return reached
+            .into_iter()
+            .flatten()
             .map(|value| Address {
                 type_: if value.parse::<IpAddr>().is_ok() {
                     "IPAddress".to_owned()

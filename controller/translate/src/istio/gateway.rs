@@ -304,7 +304,7 @@ fn chain(
     let hosts = std::slice::from_ref(attached);
     FilterChain {
         key: ChainKey::new(chain_key(port, attached, tables)),
-        listener: names::listener(checked.bind, port, Transport::Tcp),
+        listener: names::listener("", checked.bind, port, Transport::Tcp),
         matches: ChainMatch {
             hostnames: if checked.plan == Plan::Tcp {
                 Vec::new()
