@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Print the compiled configuration
     Config(ConfigArgs),
+    /// Reconcile a cluster and serve its gateways their configuration
+    Controller(Box<ControllerArgs>),
     /// Try it: echo backends, certificates, examples and a gateway in one process
     Demo(DemoArgs),
     /// Say which way a request would take, and why no other
@@ -56,6 +58,53 @@ pub(crate) struct RunArgs {
     pub(crate) sockets: SocketArgs,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
+}
+
+/// Arguments of `controller`.
+#[derive(Args, Debug)]
+pub(crate) struct ControllerArgs {
+    /// Namespace of the controller
+    #[arg(
+        long,
+        value_name = "NS",
+        env = "POD_NAMESPACE",
+        default_value = "gwanmun-system"
+    )]
+    pub(crate) namespace: String,
+    /// Name of this replica: its pod
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub(crate) instance: String,
+    /// Service at which gateways reach the controller
+    #[arg(long, value_name = "NAME", default_value = "gwanmun-controller")]
+    pub(crate) service: String,
+    /// Where gateways are served
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:15012")]
+    pub(crate) listen: SocketAddr,
+    /// Where /healthz and /readyz are answered
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:15021")]
+    pub(crate) health: SocketAddr,
+    /// Image of the gateway pods that Gateways get
+    #[arg(long, value_name = "IMAGE", env = "GWANMUN_IMAGE")]
+    pub(crate) image: String,
+    /// Another class name that is ours, e.g. istio; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) gateway_class: Vec<String>,
+    /// Istio's root namespace
+    #[arg(long, value_name = "NS", default_value = "istio-system")]
+    pub(crate) root_namespace: String,
+    /// DNS suffix of Services
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    pub(crate) cluster_domain: String,
+    /// Istio compatibility version, e.g. 1.17 [default: current]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) compat: Option<Compat>,
+    /// Log on standard error: error, warn, info, debug, trace, or a filter such as
+    /// info,gwanmun_controller=debug
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log: String,
+    /// Form of the log
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
 }
 
 /// Arguments of `gateway`.

@@ -43,6 +43,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => command::check::run(args),
         Command::Completions(args) => Ok(command::completions::run(&args)),
         Command::Config(args) => command::config::run(&args),
+        Command::Controller(args) => command::controller::run(&args),
         Command::Demo(args) => command::demo::run(&args),
         Command::Explain(args) => command::explain::run(&args),
         Command::Gateway(args) => command::gateway::run(&args),

@@ -271,6 +271,13 @@ impl Standing {
         key
     }
 
+    /// Takes what was written.
+    pub(crate) fn set(&mut self, key: &ObjectKey, version: String, status: Value) {
+        if let Some(standing) = self.0.get_mut(key) {
+            *standing = (version, status);
+        }
+    }
+
     /// Forgets an object.
     pub(crate) fn gone(&mut self, key: &ObjectKey) {
         self.0.remove(key);

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod controller;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod gateway;
