@@ -111,14 +111,17 @@ fn conditions(live: Option<&Value>, decided: &[Condition], now: &str) -> Vec<Val
     all
 }
 
+/// The time a condition has had its status since, where that is known: the schema's default
+/// conditions have the epoch.
+fn since(standing: &Value) -> Option<&str> {
+    let time = text(standing, "lastTransitionTime");
+    (!time.is_empty() && !time.starts_with("1970-")).then_some(time)
+}
+
 fn timed(condition: &Condition, standing: Option<&Value>, now: &str) -> Value {
     let mut value = serde_json::to_value(condition).unwrap_or_default();
     let same = standing.filter(|one| text(one, "status") == text(&value, "status"));
-    let time = same.map(|one| text(one, "lastTransitionTime"));
-    let time = time
-        .filter(|time| !time.is_empty())
-        .unwrap_or(now)
-        .to_owned();
+    let time = same.and_then(since).unwrap_or(now).to_owned();
     if let Some(fields) = value.as_object_mut() {
         fields.insert("lastTransitionTime".to_owned(), Value::String(time));
     }
@@ -195,11 +198,7 @@ fn with_times(mut entry: Value, standing: Option<&Value>, now: &str) -> Value {
             .iter()
             .find(|one| text(one, "type") == text(condition, "type"));
         let same = earlier.filter(|one| text(one, "status") == text(condition, "status"));
-        let time = same.map(|one| text(one, "lastTransitionTime"));
-        let time = time
-            .filter(|time| !time.is_empty())
-            .unwrap_or(now)
-            .to_owned();
+        let time = same.and_then(since).unwrap_or(now).to_owned();
         if let Some(fields) = condition.as_object_mut() {
             fields.insert("lastTransitionTime".to_owned(), Value::String(time));
         }
