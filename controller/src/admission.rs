@@ -1,6 +1,7 @@
 //! Who may see which gateway's configuration: a pod that is one of the gateway's, by the token of
 //! its ServiceAccount that was issued for us.
 
+use crate::provision::label_value;
 use futures_util::{FutureExt, future::BoxFuture};
 use gwanmun_discovery::{Admission, Caller, Refusal};
 use k8s_openapi::api::{
@@ -12,7 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// Audience that gateways' tokens are issued for: a token for the API server does not do.
 pub(crate) const AUDIENCE: &str = "gwanmun.io/configuration";
-/// Label of a gateway's pods: the gateway's name.
+/// Label of a gateway's pods: the gateway's name, see [`label_value`].
 pub(crate) const GATEWAY_LABEL: &str = "gwanmun.io/gateway";
 /// Longest time to decide.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -57,9 +58,10 @@ impl TokenAdmission {
             .metadata
             .labels
             .unwrap_or_default();
-        if labels.get(GATEWAY_LABEL).map(String::as_str) != Some(name) {
+        let label = label_value(name);
+        if labels.get(GATEWAY_LABEL) != Some(&label) {
             return Err(Refusal::Forbidden(format!(
-                "pod {} is not one of {}: it lacks the label {GATEWAY_LABEL}={name}",
+                "pod {} is not one of {}: it lacks the label {GATEWAY_LABEL}={label}",
                 claims.pod, caller.gateway
             )));
         }

@@ -177,7 +177,7 @@ impl Reconciler {
         let key = self.standing.seen(&mut seen);
         self.unchecked.insert(key.clone());
         if key.kind == Kind::Pod && self.pods.apply(&seen.object) {
-            self.dirty |= self.engine.set_workloads(self.pods.workloads());
+            self.workloads();
         }
         let known = self.engine.store().object(&key);
         if known.is_some_and(|known| same(known, &seen.object)) {
@@ -191,10 +191,17 @@ impl Reconciler {
     fn delete(&mut self, key: &ObjectKey) {
         self.standing.gone(key);
         if key.kind == Kind::Pod && self.pods.delete(key) {
-            self.dirty |= self.engine.set_workloads(self.pods.workloads());
+            self.workloads();
         }
         self.engine.delete(key);
         self.dirty = true;
+    }
+
+    fn workloads(&mut self) {
+        let workloads = self.pods.workloads();
+        let namespaces = workloads.values().map(|one| one.namespace.clone());
+        self.provisioner.set_namespaces(namespaces.collect());
+        self.dirty |= self.engine.set_workloads(workloads);
     }
 
     fn stream(&mut self, event: Stream) {

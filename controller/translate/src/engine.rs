@@ -8,7 +8,7 @@ use crate::{
     ConditionStatus, Finding, Options, Placement, Status, Store, Translation, finding, gateway_api,
     istio, output::Sink,
 };
-use gwanmun_api::{Kind, Object, ObjectKey, gateway_api::Gateway};
+use gwanmun_api::{Kind, Object, ObjectKey, core::ConfigMap, gateway_api::Gateway};
 use gwanmun_ir::{
     Action, Delta, Key, ListenerKey, ListenerState, Resource, Security, Target, Transport,
     Verification,
@@ -29,6 +29,8 @@ pub struct Workload {
 pub struct Infrastructure {
     /// Identity of the Gateway object.
     pub uid: String,
+    /// Its class.
+    pub class: String,
     /// Ports to be reached at.
     pub ports: BTreeSet<(u16, Transport)>,
     /// Labels its infrastructure gets.
@@ -37,8 +39,8 @@ pub struct Infrastructure {
     pub annotations: BTreeMap<String, String>,
     /// Addresses the Service shall have; empty means any.
     pub addresses: Vec<String>,
-    /// Name of the ConfigMap with parameters, in the Gateway's namespace.
-    pub parameters: Option<String>,
+    /// What the ConfigMap with its parameters holds; empty when it names none.
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// What changed since the last one.
@@ -246,17 +248,24 @@ impl Engine {
                 | Resource::Secret(_) => None,
             });
             let wanted = gateway.spec.infrastructure.clone().unwrap_or_default();
+            let parameters = wanted.parameters_ref.and_then(|parameters| {
+                let found = self
+                    .store
+                    .get::<ConfigMap>(&key.namespace, &parameters.name)?;
+                Some(found.data.clone())
+            });
             let addresses = gateway.spec.addresses.iter();
             let addresses = addresses.filter_map(|one| one.value.clone());
             needed.insert(
                 key.clone(),
                 Infrastructure {
                     uid: gateway.object.meta.uid.clone(),
+                    class: gateway.spec.gateway_class_name.clone(),
                     ports: ports.collect(),
                     labels: wanted.labels,
                     annotations: wanted.annotations,
                     addresses: addresses.filter(|address| !address.is_empty()).collect(),
-                    parameters: wanted.parameters_ref.map(|parameters| parameters.name),
+                    parameters: parameters.unwrap_or_default(),
                 },
             );
         }
