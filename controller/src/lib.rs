@@ -10,6 +10,8 @@ mod authority;
 mod health;
 mod lease;
 mod provision;
+#[cfg(test)]
+mod rights;
 mod run;
 mod source;
 mod status;

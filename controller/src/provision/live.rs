@@ -83,6 +83,13 @@ impl Made {
     }
 }
 
+/// Group and plural of what is made per Gateway.
+#[cfg(test)]
+pub(crate) fn resources() -> Vec<(&'static str, &'static str)> {
+    let all = Made::OF_GATEWAYS.into_iter();
+    all.map(|made| (made.parts().0, made.parts().3)).collect()
+}
+
 /// One object that was made.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Item {

@@ -21,7 +21,7 @@ pub(super) const MANAGED_LABEL: &str = "app.kubernetes.io/managed-by";
 /// … and its value.
 pub(super) const MANAGED: &str = "gwanmun";
 /// ConfigMap with the authorities that vouch for the controller, and its key.
-pub(super) const BUNDLE: &str = "gwanmun-ca";
+pub(crate) const BUNDLE: &str = "gwanmun-ca";
 const BUNDLE_KEY: &str = "ca.crt";
 /// Name of the container that serves.
 const CONTAINER: &str = "gateway";

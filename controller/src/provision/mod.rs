@@ -12,7 +12,9 @@ mod overlay;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use manifests::Settings;
+#[cfg(test)]
+pub(crate) use live::resources;
+pub(crate) use manifests::{BUNDLE, Settings};
 pub(crate) use names::label_value;
 
 use apply::ApplyError;
@@ -117,7 +119,7 @@ enum Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bundle(namespace) => write!(f, "ConfigMap {namespace}/{}", manifests::BUNDLE),
+            Self::Bundle(namespace) => write!(f, "ConfigMap {namespace}/{BUNDLE}"),
             Self::Gateway(gateway) => write!(f, "{gateway}"),
         }
     }

@@ -4,7 +4,7 @@ use super::{
     CONTROLLER, Context,
     status::{Decision, Reason},
 };
-use crate::{Code, FeatureName, Severity};
+use crate::{Code, FeatureName, Placement, Severity};
 use gwanmun_api::gateway_api::GatewayClass;
 use std::collections::BTreeMap;
 
@@ -60,6 +60,9 @@ const FEATURES: &[&str] = &[
     "UDPRoute",
 ];
 
+/// … and where Gateways have pods and Services of their own.
+const OF_PROVISIONED: &str = "GatewayInfrastructure";
+
 /// The classes that are ours.
 pub(super) struct Classes {
     /// By name; whether Gateways of the class are served.
@@ -108,10 +111,14 @@ pub(super) fn translate(cx: &mut Context<'_, '_>) -> Classes {
             accepted.condition("Accepted", generation),
             Decision::yes(Reason::SupportedVersion).condition("SupportedVersion", generation),
         ];
-        status.supported_features = FEATURES
-            .iter()
+        let provisioned = matches!(cx.options.placement, Placement::Own(_));
+        let mut features: Vec<&str> = FEATURES.to_vec();
+        features.extend(provisioned.then_some(OF_PROVISIONED));
+        features.sort_unstable();
+        status.supported_features = features
+            .into_iter()
             .map(|name| FeatureName {
-                name: (*name).to_owned(),
+                name: name.to_owned(),
             })
             .collect();
     }
@@ -128,6 +135,6 @@ mod tests {
     #[test]
     fn features_are_sorted_and_few_enough_for_the_status() {
         assert!(FEATURES.is_sorted());
-        assert!(FEATURES.len() <= 64);
+        assert!(FEATURES.len() < 64);
     }
 }

@@ -1,4 +1,7 @@
-//! What is applied, as goldens.
+//! What is applied, as goldens; and how it is kept.
+
+mod keeping;
+mod server;
 
 use super::manifests::{Settings, bundle, manifests};
 use gwanmun_api::{Kind, ObjectKey};
