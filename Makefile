@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help deps demo test check fmt-check lint go-lint layers doc length deny bench bench-rotation golden tls-grade fmt cluster cluster-down cluster-test conformance
+.PHONY: help deps demo test check fmt-check lint go-lint layers doc length charts deny bench bench-rotation golden tls-grade fmt cluster cluster-down cluster-test conformance
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ test: deps ## All tests
 	$(CARGO) test --workspace --locked
 	.make/go-check test
 
-check: deps fmt-check length layers lint go-lint doc deny ## Everything else that must hold before a commit lands
+check: deps fmt-check length charts layers lint go-lint doc deny ## Everything else that must hold before a commit lands
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
@@ -40,6 +40,9 @@ doc:
 
 length:
 	.make/length
+
+charts: ## Lint the charts and compare what they render
+	charts/test
 
 deny:
 	.make/deny
