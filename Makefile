@@ -41,6 +41,8 @@ doc:
 length:
 	.make/length
 
+# There is a directory of this name.
+.PHONY: charts
 charts: ## Lint the charts and compare what they render
 	charts/test
 
