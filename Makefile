@@ -42,7 +42,6 @@ length:
 	.make/length
 
 # There is a directory of this name.
-.PHONY: charts
 charts: ## Lint the charts and compare what they render
 	charts/test
 

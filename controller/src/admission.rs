@@ -51,7 +51,10 @@ impl TokenAdmission {
             ));
         }
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pod = pods.get_opt(&claims.pod).await.map_err(unavailable)?;
+        let pod = pods
+            .get_opt(&claims.pod)
+            .await
+            .map_err(|error| unavailable(&error))?;
         let pod = pod.filter(|pod| pod.metadata.uid.as_deref() == Some(&*claims.uid));
         let labels = pod
             .ok_or_else(|| Refusal::Forbidden(format!("pod {} is gone", claims.pod)))?
@@ -78,7 +81,10 @@ impl TokenAdmission {
         };
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
         let reviewed = reviews.create(&PostParams::default(), &review).await;
-        let status = reviewed.map_err(unavailable)?.status.unwrap_or_default();
+        let status = reviewed
+            .map_err(|error| unavailable(&error))?
+            .status
+            .unwrap_or_default();
         let for_us = status
             .audiences
             .is_some_and(|audiences| audiences.iter().any(|one| one == AUDIENCE));
@@ -127,7 +133,7 @@ fn claims(user: Option<&str>, mut extra: BTreeMap<String, Vec<String>>) -> Optio
     })
 }
 
-fn unavailable(error: kube::Error) -> Refusal {
+fn unavailable(error: &kube::Error) -> Refusal {
     tracing::warn!(%error, "a gateway's identity cannot be checked");
     Refusal::Unavailable("the API server cannot be asked who you are".to_owned())
 }

@@ -124,10 +124,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         leading: leads,
         bundle: bundles,
     };
-    tokio::select! {
-        () = reconciler.run(inputs) => tracing::error!("the loop ended"),
-        () = shutdown => tracing::info!("stopping"),
-    }
+    let why = tokio::select! {
+        () = reconciler.run(inputs) => "the loop ended",
+        () = shutdown => "asked to stop",
+    };
+    tracing::info!(why, "stopping");
     drop(watching);
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 use gwanmun_api::{Kind, ObjectKey};
 use gwanmun_discovery::{Distribution, Event as Stream};
-use gwanmun_ir::{ListenerKey, ListenerState};
+use gwanmun_ir::{Delta, ListenerKey, ListenerState};
 use gwanmun_translate::{Engine, Finding, Severity, Status, Tick};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -253,11 +253,7 @@ impl Reconciler {
             infrastructure,
         } = self.engine.tick();
         let (gateways, changed) = (deltas.len(), statuses.len());
-        for (gateway, delta) in deltas {
-            if let Err(error) = self.distribution.publish(&gateway, &delta) {
-                tracing::error!(gateway, %error, "the configuration cannot be encoded");
-            }
-        }
+        self.publish(deltas);
         for gateway in retired {
             self.distribution.retire(&gateway);
             self.reports.remove(&gateway);
@@ -281,14 +277,22 @@ impl Reconciler {
             .send_if_modified(|ready| !std::mem::replace(ready, true));
     }
 
+    fn publish(&self, deltas: BTreeMap<String, Delta>) {
+        for (gateway, delta) in deltas {
+            if let Err(error) = self.distribution.publish(&gateway, &delta) {
+                tracing::error!(gateway, %error, "the configuration cannot be encoded");
+            }
+        }
+    }
+
     /// Logs findings that were not there before.
     fn tell(&mut self, findings: Vec<Finding>) {
         let findings: BTreeSet<Finding> = findings.into_iter().collect();
         for finding in findings.difference(&self.told) {
-            match finding.severity {
-                Severity::Error => tracing::warn!(object = %finding.object, "{finding}"),
-                Severity::Warning => tracing::info!(object = %finding.object, "{finding}"),
-                Severity::Info => tracing::debug!(object = %finding.object, "{finding}"),
+            if finding.severity == Severity::Info {
+                tracing::debug!(object = %finding.object, "{finding}");
+            } else {
+                tracing::warn!(object = %finding.object, "{finding}");
             }
         }
         self.told = findings;

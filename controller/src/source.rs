@@ -73,7 +73,7 @@ async fn follow(client: Client, kind: Kind, events: mpsc::Sender<Event>) {
             Ok(Some(resource)) => {
                 told = false;
                 match watch_one(&client, kind, &resource, &events).await {
-                    Ended::Gone => tracing::info!(kind = kind.kind(), "no longer installed"),
+                    Ended::Gone => {}
                     Ended::Over => return,
                 }
             }
@@ -168,13 +168,14 @@ async fn watch_one(
                 events.send(Event::Delete(key)).await
             }
             Err(error) if is_not_found(&error) => {
+                tell_gone(kind);
                 return match events.send(Event::Replace(kind, Vec::new())).await {
                     Ok(()) => Ended::Gone,
                     Err(_) => Ended::Over,
                 };
             }
             Err(error) => {
-                tracing::warn!(kind = kind.kind(), %error, "watching goes on with what is known");
+                tell_failed(kind, &error);
                 continue;
             }
         };
@@ -183,6 +184,14 @@ async fn watch_one(
         }
     }
     Ended::Over
+}
+
+fn tell_failed(kind: Kind, error: &watcher::Error) {
+    tracing::warn!(kind = kind.kind(), %error, "watching goes on with what is known");
+}
+
+fn tell_gone(kind: Kind) {
+    tracing::info!(kind = kind.kind(), "no longer installed");
 }
 
 fn is_not_found(error: &watcher::Error) -> bool {

@@ -51,11 +51,7 @@ pub(crate) fn merged(live: &Value, decided: &Status, now: &str) -> Option<Value>
         ("parents", "parentRef", usize::MAX),
         ("ancestors", "ancestorRef", MOST_ANCESTORS),
     ] {
-        let own = field(name).and_then(|value| match value {
-            Value::Array(own) => Some(own),
-            _ => None,
-        });
-        let own = own.unwrap_or_default();
+        let own = list(fields.get(name)).to_vec();
         if own.is_empty() && !before.contains_key(name) {
             continue;
         }
