@@ -116,16 +116,33 @@ impl Notice {
             ..
         } = self;
         let field = Some(self.field.as_str()).filter(|field| !field.is_empty());
-        let file = self.file.as_ref().map(|file| {
-            self.line
-                .map_or_else(|| file.clone(), |line| format!("{file}:{line}"))
-        });
+        let file = self.place();
         let file = file.as_deref();
         match self.severity {
             Level::Error => tracing::error!(object, code, field, file, "{message}"),
-            Level::Warning => tracing::warn!(object, code, field, file, "{message}"),
-            Level::Info => tracing::info!(object, code, field, file, "{message}"),
+            Level::Warning | Level::Info => self.log_lesser(field, file),
         }
+    }
+
+    fn log_lesser(&self, field: Option<&str>, file: Option<&str>) {
+        let Self {
+            code,
+            object,
+            message,
+            ..
+        } = self;
+        if self.severity == Level::Warning {
+            tracing::warn!(object, code, field, file, "{message}");
+        } else {
+            tracing::info!(object, code, field, file, "{message}");
+        }
+    }
+
+    /// `FILE:LINE`, as far as it is known.
+    fn place(&self) -> Option<String> {
+        let file = self.file.as_ref()?;
+        let line = self.line.map(|line| format!("{file}:{line}"));
+        Some(line.unwrap_or_else(|| file.clone()))
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) async fn run(
     closed: oneshot::Sender<()>,
 ) {
     let Ok(listener) = TcpListener::from_std(listener) else {
-        tracing::error!(listener = %acceptor.key.load(), "the socket cannot be watched");
+        tell(&acceptor, "the socket cannot be watched");
         return;
     };
     let mut connections = JoinSet::new();
@@ -63,7 +63,7 @@ pub(crate) async fn run(
     ))
     .await
     {
-        tracing::error!(listener = %acceptor.key.load(), "accepting panicked; it goes on");
+        tell(&acceptor, "accepting panicked; it goes on");
         acceptor.stats.restarted();
         tokio::time::sleep(RESTART_PAUSE).await;
     }
@@ -74,6 +74,11 @@ pub(crate) async fn run(
     let rest = async { while connections.join_next().await.is_some() {} };
     // What is still there after that is cut off when the set is dropped.
     let _ = tokio::time::timeout(acceptor.core.config.drain, rest).await;
+}
+
+/// Logs what is wrong with a socket.
+fn tell(acceptor: &Acceptor, problem: &str) {
+    tracing::error!(listener = %acceptor.key.load(), "{problem}");
 }
 
 /// Runs `work` to its end; whether it panicked and is to be started again.
@@ -110,7 +115,7 @@ async fn accept_until(
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(listener = %acceptor.key.load(), %error, "cannot accept");
+                tell(acceptor, &format!("cannot accept: {error}"));
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = close.wait() => return,

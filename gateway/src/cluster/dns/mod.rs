@@ -164,6 +164,24 @@ fn system() -> (ResolverConfig, ResolverOpts) {
     })
 }
 
+/// Whether there was no answer. That is logged when it was otherwise before.
+fn has_failed(name: &str, answer: &Answer, before: bool) -> bool {
+    match answer {
+        Answer::Failed(reason) => {
+            if !before {
+                tracing::warn!(name, reason, "cannot resolve, the last answer stays in use");
+            }
+            true
+        }
+        Answer::Found { .. } | Answer::NotFound => {
+            if before {
+                tracing::info!(name, "resolves again");
+            }
+            false
+        }
+    }
+}
+
 async fn keep_resolving(
     mut resolver: TokioResolver,
     room: Arc<Semaphore>,
@@ -178,20 +196,7 @@ async fn keep_resolving(
             resolver.set_hosts(Arc::clone(&hosts.borrow_and_update()));
             lookup(&resolver, &name).await
         };
-        let failed = match &answer {
-            Answer::Failed(reason) => {
-                if !failing {
-                    tracing::warn!(%name, reason, "cannot resolve, the last answer stays in use");
-                }
-                true
-            }
-            Answer::Found { .. } | Answer::NotFound => {
-                if failing {
-                    tracing::info!(%name, "resolves again");
-                }
-                false
-            }
-        };
+        let failed = has_failed(&name, &answer, failing);
         failing = failed;
         let others = match &answer {
             Answer::Found { others, .. } => Some(others.clone()),
