@@ -1,6 +1,6 @@
 //! Reconciles the Gateway API and Istio's API in a cluster.
 //!
-//! [`run`] watches the API server ([`source`]), translates with one [`gwanmun_translate::Engine`]
+//! [`run()`] watches the API server ([`source`]), translates with one [`gwanmun_translate::Engine`]
 //! ([`run`](run::Reconciler)), delivers to gateways what each may see ([`gwanmun_discovery`]), writes
 //! statuses ([`status`]) and provisions what Gateways need ([`provision`]). Every replica serves;
 //! the one that holds the lease writes.
