@@ -235,10 +235,14 @@ impl Reconciler {
     }
 
     fn written(&mut self, written: Written) {
-        let Written { key, standing } = written;
+        let Written {
+            key,
+            base,
+            standing,
+        } = written;
         self.writer.done(&key);
         if let Some((version, status)) = standing {
-            self.standing.set(&key, version, status);
+            self.standing.set(&key, &base, version, status);
         }
         self.unchecked.insert(key);
     }

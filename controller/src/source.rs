@@ -280,9 +280,10 @@ impl Standing {
         key
     }
 
-    /// Takes what was written.
-    pub(crate) fn set(&mut self, key: &ObjectKey, version: String, status: Value) {
-        if let Some(standing) = self.0.get_mut(key) {
+    /// Takes what was written over version `base`. What was seen meanwhile is as new or newer, and
+    /// stays: writing on an older version would fail for ever.
+    pub(crate) fn set(&mut self, key: &ObjectKey, base: &str, version: String, status: Value) {
+        if let Some(standing) = self.0.get_mut(key).filter(|standing| standing.0 == base) {
             *standing = (version, status);
         }
     }
@@ -295,5 +296,35 @@ impl Standing {
     /// The resource version and status last seen.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<&(String, Value)> {
         self.0.get(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn seen(version: &str, status: Value) -> Seen {
+        let value = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": { "name": "r", "namespace": "ns", "resourceVersion": version },
+            "spec": {},
+        });
+        Seen {
+            object: Object::from_value(value, None).unwrap(),
+            status,
+        }
+    }
+
+    #[test]
+    fn what_was_written_does_not_replace_what_was_seen_since() {
+        let mut standing = Standing::default();
+        let key = standing.seen(&mut seen("4", json!({})));
+        standing.set(&key, "4", "5".to_owned(), json!("ours"));
+        assert_eq!(standing.get(&key), Some(&("5".to_owned(), json!("ours"))));
+        standing.seen(&mut seen("7", json!("newest")));
+        standing.set(&key, "5", "6".to_owned(), json!("ours, late"));
+        assert_eq!(standing.get(&key), Some(&("7".to_owned(), json!("newest"))));
     }
 }

@@ -29,6 +29,8 @@ const LONGEST: Duration = Duration::from_secs(15);
 pub(crate) struct Written {
     /// The object.
     pub(crate) key: ObjectKey,
+    /// The resource version that was written over.
+    pub(crate) base: String,
     /// Its resource version and status now; nothing when it was not written.
     pub(crate) standing: Option<(String, Value)>,
 }
@@ -83,6 +85,7 @@ impl Writer {
             "metadata": { "resourceVersion": resource_version },
             "status": status,
         });
+        let base = resource_version.to_owned();
         let (room, outcomes) = (Arc::clone(&self.room), self.outcomes.clone());
         tokio::spawn(async move {
             // Never closed.
@@ -92,7 +95,11 @@ impl Writer {
                 tokio::time::sleep(AGAIN).await;
             }
             // Nobody listens any more only when the controller ends.
-            let _ = outcomes.send(Written { key, standing });
+            let _ = outcomes.send(Written {
+                key,
+                base,
+                standing,
+            });
         });
     }
 }
